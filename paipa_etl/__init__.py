@@ -1,0 +1,56 @@
+"""The public names, nothing else; each is imported when it is first asked for."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from paipa_etl import steps as steps
+    from paipa_etl.errors import BadRecord as BadRecord
+    from paipa_etl.errors import DamagedInput as DamagedInput
+    from paipa_etl.errors import InputError as InputError
+    from paipa_etl.errors import MissingDependency as MissingDependency
+    from paipa_etl.errors import OutputError as OutputError
+    from paipa_etl.errors import PaipaError as PaipaError
+    from paipa_etl.errors import PlanError as PlanError
+    from paipa_etl.errors import Skip as Skip
+    from paipa_etl.pipeline import Pipeline as Pipeline
+    from paipa_etl.pipeline import combine_pipeline as combine_pipeline
+    from paipa_etl.pipeline import read as read
+    from paipa_etl.report import Report as Report
+    from paipa_etl.sinks import write as write
+    from paipa_etl.steps import consume as consume
+
+_HOMES = {
+    "BadRecord": "errors",
+    "DamagedInput": "errors",
+    "InputError": "errors",
+    "MissingDependency": "errors",
+    "OutputError": "errors",
+    "PaipaError": "errors",
+    "Pipeline": "pipeline",
+    "PlanError": "errors",
+    "Report": "report",
+    "Skip": "errors",
+    "combine_pipeline": "pipeline",
+    "consume": "steps",
+    "read": "pipeline",
+    "write": "sinks",
+}
+
+__all__ = [*_HOMES, "__version__", "steps"]  # noqa: PLE0604 (the names stand once, in the table)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "steps":
+        return importlib.import_module("paipa_etl.steps")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"paipa_etl.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

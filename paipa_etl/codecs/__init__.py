@@ -1,0 +1,88 @@
+"""The codec table: bytes to bytes, found by suffix, by name or by magic bytes. No I/O."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from paipa_etl.codecs.members import Compressor, Member
+from paipa_etl.errors import PlanError
+
+SKIPPABLE = tuple(bytes((0x50 + n, 0x2A, 0x4D, 0x18)) for n in range(16))
+
+
+@dataclass(frozen=True)
+class Codec:
+    """One compression: how to start a member when reading, and a compressor when writing."""
+
+    name: str
+    suffixes: tuple[str, ...]
+    magic: tuple[bytes, ...]
+    levels: range
+    level: int
+    member: Callable[[], Member] = field(repr=False)
+    compressor: Callable[[int], Compressor] = field(repr=False)
+    padding: int = 0
+    """How zero bytes between and after members are grouped; 0: they are not allowed."""
+
+    def start_compressor(self, level: int | None) -> Compressor:
+        """A compressor for one output; ``PlanError`` for a level that the codec has not."""
+        return self.compressor(self.level if level is None else self.check_level(level))
+
+    def check_level(self, level: int) -> int:
+        """The level, when the codec has it."""
+        if level not in self.levels:
+            low, high = self.levels[0], self.levels[-1]
+            raise PlanError(f"{self.name} has levels {low} to {high}, not {level}")
+        return level
+
+
+_codecs: dict[str, Codec] = {}
+
+
+def register(codec: Codec) -> None:
+    """Add a codec to the table; a name or suffix that is taken is an error."""
+    for known in _codecs.values():
+        taken = {known.name, *known.suffixes} & {codec.name, *codec.suffixes}
+        if taken:
+            raise PlanError(f"codec {known.name} already has the name {min(taken)!r}")
+    _codecs[codec.name] = codec
+
+
+def from_suffix(suffix: str) -> Codec | None:
+    """The codec whose name or suffix this is, without the dot."""
+    word = suffix.lower()
+    return next((c for c in _codecs.values() if word == c.name or word in c.suffixes), None)
+
+
+def split_name(name: str) -> tuple[str, Codec | None]:
+    """A file name without its codec suffix, and the codec.
+
+    >>> split_name("events.jsonl.gz")[0]
+    'events.jsonl'
+    """
+    stem, dot, suffix = name.rpartition(".")
+    codec = from_suffix(suffix) if dot else None
+    return (stem, codec) if codec else (name, None)
+
+
+def detect(head: bytes) -> Codec | None:
+    """The codec whose magic bytes stand at the start of a stream.
+
+    A skippable frame belongs to zstd and lz4 alike: what stands behind it decides,
+    where the head reaches that far, and nothing is known where it does not.
+    """
+    while head[:4] in SKIPPABLE and len(head) >= 8:
+        head = head[8 + int.from_bytes(head[4:8], "little") :]
+    return next((c for c in _codecs.values() if head.startswith(c.magic)), None)
+
+
+def may_be_magic(head: bytes) -> bool:
+    """Whether more bytes could still turn this head into magic bytes; empty heads could."""
+    magic = [m for c in _codecs.values() for m in c.magic] + [m + bytes(4) for m in SKIPPABLE]
+    return any(m[: len(head)] == head[: len(m)] and len(head) < len(m) for m in magic)
+
+
+for _name in ("gzip", "bzip2", "xz", "zstd", "lz4"):
+    importlib.import_module(f"paipa_etl.codecs.{_name}")

@@ -1,0 +1,43 @@
+"""bzip2, through the standard library."""
+
+from __future__ import annotations
+
+import bz2
+
+from paipa_etl.codecs import Codec, register
+
+BLOCK_MAGIC = b"1AY&SY"  # the digits of pi that open each block; an empty file has those of its root
+END_MAGIC = b"\x17\x72\x45\x38\x50\x90"
+
+
+class Bzip2Compressor:
+    """Writes streams; a pause ends one, because bzip2 has no flush."""
+
+    def __init__(self, level: int) -> None:
+        self._level = level
+        self._stream: bz2.BZ2Compressor | None = bz2.BZ2Compressor(level)
+
+    def compress(self, data: bytes) -> bytes:
+        if self._stream is None:
+            self._stream = bz2.BZ2Compressor(self._level)
+        return self._stream.compress(data)
+
+    def pause(self) -> bytes:
+        return self.finish()
+
+    def finish(self) -> bytes:
+        stream, self._stream = self._stream, None
+        return stream.flush() if stream else b""
+
+
+register(
+    Codec(
+        "bzip2",
+        suffixes=("bz2", "bzip2"),
+        magic=tuple(b"BZh%d" % n + tail for n in range(1, 10) for tail in (BLOCK_MAGIC, END_MAGIC)),
+        levels=range(1, 10),
+        level=9,
+        member=bz2.BZ2Decompressor,
+        compressor=Bzip2Compressor,
+    )
+)

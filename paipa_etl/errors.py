@@ -1,0 +1,147 @@
+"""What can go wrong, and the one object that decides what happens then.
+
+::
+
+    PaipaError
+    ├── PlanError               the plan cannot be run as it is written        exit 2
+    │   └── MissingDependency   an optional package is not installed
+    ├── InputError              input missing, denied, cut or damaged          exit 3
+    │   └── DamagedInput        its bytes do not decode; names the byte
+    ├── OutputError             the output could not be written or published   exit 6
+    └── BadRecord               one record cannot be decoded or encoded        exit 1
+
+An exception that a step raises is never wrapped: it surfaces as itself, with a
+note that says where. ``Skip`` is no error: a function raises it to drop a record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+SHOWN = 120  # characters of a record or a name that an error message quotes
+TOLD = 5  # skipped records that are kept to be told at the end of a run
+
+
+class PaipaError(Exception):
+    """Every error of our own; ``exit_code`` is what the command line ends with."""
+
+    exit_code = 1
+
+
+class PlanError(PaipaError, ValueError):
+    """The plan cannot be run as it is written; nothing was read or written."""
+
+    exit_code = 2
+
+
+class MissingDependency(PlanError, ImportError):
+    """An optional package is needed and not installed."""
+
+    def __init__(self, purpose: str, extra: str) -> None:
+        super().__init__(f"{purpose} needs an optional package: pip install 'paipa-etl[{extra}]'")
+
+
+class InputError(PaipaError):
+    """An input is missing, denied, cut, damaged or changed."""
+
+    exit_code = 3
+
+
+class DamagedInput(InputError):
+    """Encoded bytes that do not decode, or end too early; ``byte`` counts encoded bytes."""
+
+    def __init__(self, problem: str, byte: int, location: str = "") -> None:
+        self.problem, self.byte, self.location = problem, byte, location
+        super().__init__(problem, byte, location)
+
+    def __str__(self) -> str:
+        where = f"{self.location}: " if self.location else ""
+        return f"{where}{self.problem} (at byte {self.byte:,})"
+
+
+class OutputError(PaipaError):
+    """The output could not be opened, written or published; a previous one is untouched."""
+
+    exit_code = 6
+
+
+class BadRecord(PaipaError, ValueError):
+    """One record that cannot be decoded or encoded."""
+
+
+class Skip(Exception):
+    """Raised by a function of a step to drop the record it was given, counted as filtered."""
+
+
+def shown(value: object, limit: int = SHOWN) -> str:
+    """A short form of a value that is safe on a terminal: control characters escaped, cut.
+
+    >>> shown(b"caf\\xc3\\xa9 \\x1b[2J")
+    'café \\\\x1b[2J'
+    """
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        text = bytes(value[: 4 * limit]).decode("utf-8", "backslashreplace")
+    else:
+        try:
+            text = value if isinstance(value, str) else repr(value)
+        except Exception as error:  # a repr of the user's own may fail, and must not hide the cause
+            text = f"<{type(value).__name__}, whose repr raised {type(error).__name__}>"
+    cut = text[:limit]
+    safe = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut)
+    return safe + ("…" if len(text) > limit else "")
+
+
+class ErrorPolicy:
+    """Decides on every failed record: of decoding, of a step's function, of encoding.
+
+    ``fail`` raises the error; ``skip`` counts the record and goes on. The first
+    few skipped records are kept as text, so that a run can tell what it left out.
+    """
+
+    ACTIONS = ("fail", "skip")
+
+    def __init__(self, action: str = "fail") -> None:
+        if action not in self.ACTIONS:
+            raise PlanError(f"on_error is one of {', '.join(self.ACTIONS)}, not {action!r}")
+        self.action = action
+        self.told: list[str] = []
+
+    @property
+    def fails(self) -> bool:
+        """Whether the first failed record ends the run."""
+        return self.action == "fail"
+
+    def decide(self, error: Exception, where: str) -> None:
+        """Raise the error, noting where it happened, or return: then the record is skipped."""
+        if self.fails:
+            note(error, where)
+            raise error
+        if len(self.told) < TOLD:
+            self.told.append(f"{where}: {describe(error)}")
+
+
+def note(error: BaseException, where: str) -> None:
+    """Add where an error happened, once: the first to see it knows best."""
+    if not any(True for _ in _notes(error)):
+        error.add_note(f"in {where}")
+
+
+def _notes(error: BaseException) -> Iterator[str]:
+    return (text for text in getattr(error, "__notes__", ()) if text.startswith("in "))
+
+
+def describe(error: BaseException) -> str:
+    """An error on one line, as the command line shows it: kind, message, where.
+
+    >>> error = KeyError("name"); note(error, "map(f), record 3 of in.jsonl")
+    >>> describe(error)
+    "KeyError: 'name' (in map(f), record 3 of in.jsonl)"
+    """
+    try:
+        message = shown(str(error), 2_000)
+    except Exception as failure:  # an exception of the user's own whose __str__ raises
+        message = f"<its message raised {type(failure).__name__}>"
+    kind = "" if isinstance(error, PaipaError) else type(error).__name__
+    text = f"{kind}: {message}" if kind and message else kind or message
+    where = "; ".join(_notes(error))
+    return f"{text} ({where})" if where else text

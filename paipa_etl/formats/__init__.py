@@ -1,0 +1,68 @@
+"""The format table: bytes to records and back, in three pure parts. No I/O, no codecs.
+
+``cut`` makes blocks that end where a record ends, ``decode`` turns one block into a
+batch, ``encode`` turns records into bytes. Cutting is sequential and cheap; decoding
+and encoding depend on nothing else, so that later runners may do them anywhere.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from paipa_etl.errors import PlanError
+from paipa_etl.formats.batch import Batch
+from paipa_etl.formats.blocks import Block
+
+DEFAULT = "jsonl"
+
+
+@dataclass(frozen=True)
+class Format:
+    """One serialisation."""
+
+    name: str
+    suffixes: tuple[str, ...]
+    cut: Callable[[Iterable[bytes], int], Iterator[Block]] = field(repr=False)
+    """From pieces of a stream, and the most bytes of one record, to blocks."""
+    decode: Callable[[Block, bool], Batch] = field(repr=False)
+    """From a block to a batch; the flag says whether a step reads the records, or raw lines do."""
+    encode: Callable[[Any], bytes] = field(repr=False)
+    """From one record to its bytes, record end included; ``BadRecord`` for what it cannot hold."""
+
+
+_formats: dict[str, Format] = {}
+
+
+def register(format: Format) -> None:
+    """Add a format to the table; a name or suffix that is taken is an error."""
+    for known in _formats.values():
+        taken = {known.name, *known.suffixes} & {format.name, *format.suffixes}
+        if taken:
+            raise PlanError(f"format {known.name} already has the name {min(taken)!r}")
+    _formats[format.name] = format
+
+
+def by_name(word: str) -> Format:
+    """The format of a name or suffix; an unknown one is an error that lists the known ones."""
+    found = _find(word)
+    if found is None:
+        raise PlanError(f"unknown format {word!r}; known: {', '.join(sorted(_formats))}")
+    return found
+
+
+def from_name(name: str) -> Format:
+    """The format that a file name (without codec suffix) tells; jsonl when it tells none."""
+    dot, suffix = name.rpartition(".")[1:]
+    return (_find(suffix) if dot else None) or _formats[DEFAULT]
+
+
+def _find(word: str) -> Format | None:
+    known = word.lower()
+    return next((f for f in _formats.values() if known == f.name or known in f.suffixes), None)
+
+
+for _name in ("jsonl", "lines"):
+    importlib.import_module(f"paipa_etl.formats.{_name}")

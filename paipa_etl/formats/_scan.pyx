@@ -1,0 +1,348 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+"""The compiled kernel of JSON: whether a block of lines is valid, whether a value is finite.
+
+Each function has its plain-Python form in ``_scan_python``, which decides wherever
+this one says no: what is accepted here must be accepted there. What the kernel is
+worth is recorded by ``benchmarks/kernel.py``.
+"""
+
+from libc.stdint cimport uint64_t
+from libc.math cimport isfinite
+from libc.string cimport memcpy
+
+cdef enum:
+    MAX_DEPTH = 500
+    ARRAY = 0
+    OBJECT = 1
+
+# A byte that ends a plain run inside a string: a quote, a backslash, a control
+# character, or a byte of a longer UTF-8 sequence.
+cdef unsigned char[256] SPECIAL
+cdef unsigned char[256] HEX
+cdef int _byte
+for _byte in range(256):
+    SPECIAL[_byte] = _byte < 0x20 or _byte == 0x22 or _byte == 0x5C or _byte >= 0x80
+    HEX[_byte] = (
+        _byte - 0x30 if 0x30 <= _byte <= 0x39
+        else (_byte | 0x20) - 0x57 if 0x61 <= (_byte | 0x20) <= 0x66 and _byte >= 0x41
+        else 255
+    )
+
+cdef uint64_t ONES = 0x0101010101010101
+cdef uint64_t HIGHS = 0x8080808080808080
+
+
+cdef extern from *:
+    """
+    #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    #define little_endian(word) __builtin_bswap64(word)
+    #else
+    #define little_endian(word) (word)
+    #endif
+    #define lowest_byte(mask) (__builtin_ctzll(mask) >> 3)
+    """
+    uint64_t little_endian(uint64_t word) noexcept nogil
+    int lowest_byte(uint64_t mask) noexcept nogil
+
+
+cdef inline uint64_t _specials(const unsigned char *at) noexcept nogil:
+    """A mask whose lowest bit stands in the first special one of eight bytes; 0: none.
+
+    Borrows may mark bytes behind the first one, never before it (Bit Twiddling
+    Hacks, "determine if a word has a byte less than n").
+    """
+    cdef uint64_t word, quote, slash
+    memcpy(&word, at, 8)
+    word = little_endian(word)
+    quote = word ^ (ONES * 0x22)
+    slash = word ^ (ONES * 0x5C)
+    return (word | (word - ONES * 0x20) | (quote - ONES) | (slash - ONES)) & HIGHS
+
+
+cdef inline const unsigned char *_utf8(const unsigned char *at, const unsigned char *end) noexcept nogil:
+    """Past one sequence of two to four bytes, or NULL (Unicode, table 3-7)."""
+    cdef unsigned char first = at[0]
+    cdef unsigned char second
+    if end - at < 2:
+        return NULL
+    second = at[1]
+    if second & 0xC0 != 0x80:
+        return NULL
+    if 0xC2 <= first <= 0xDF:
+        return at + 2
+    if end - at < 3 or at[2] & 0xC0 != 0x80:
+        return NULL
+    if 0xE0 <= first <= 0xEF:
+        if (first == 0xE0 and second < 0xA0) or (first == 0xED and second > 0x9F):
+            return NULL
+        return at + 3
+    if end - at < 4 or at[3] & 0xC0 != 0x80 or not 0xF0 <= first <= 0xF4:
+        return NULL
+    if (first == 0xF0 and second < 0x90) or (first == 0xF4 and second > 0x8F):
+        return NULL
+    return at + 4
+
+
+cdef inline int _hex4(const unsigned char *at, const unsigned char *end) noexcept nogil:
+    """The value of four hexadecimal digits, or -1."""
+    cdef int n, value = 0
+    if end - at < 4:
+        return -1
+    for n in range(4):
+        if HEX[at[n]] == 255:
+            return -1
+        value = value * 16 + HEX[at[n]]
+    return value
+
+
+cdef inline const unsigned char *_escape(const unsigned char *at, const unsigned char *end) noexcept nogil:
+    """Past an escape, whose backslash is at ``at``, or NULL; a surrogate needs its other half."""
+    cdef int unit
+    cdef unsigned char kind
+    if end - at < 2:
+        return NULL
+    kind = at[1]
+    if kind != c'u':
+        if kind in (c'"', c'\\', c'/', c'b', c'f', c'n', c'r', c't'):
+            return at + 2
+        return NULL
+    unit = _hex4(at + 2, end)
+    if unit < 0 or 0xDC00 <= unit <= 0xDFFF:
+        return NULL
+    at += 6
+    if not 0xD800 <= unit <= 0xDBFF:
+        return at
+    if end - at < 6 or at[0] != c'\\' or at[1] != c'u':
+        return NULL
+    unit = _hex4(at + 2, end)
+    return at + 6 if 0xDC00 <= unit <= 0xDFFF else NULL
+
+
+cdef inline const unsigned char *_string(const unsigned char *at, const unsigned char *end) noexcept nogil:
+    """Past a string, whose opening quote is before ``at``, or NULL."""
+    cdef uint64_t mask
+    while True:
+        while end - at >= 8:
+            mask = _specials(at)
+            if mask:
+                at += lowest_byte(mask)
+                break
+            at += 8
+        while at < end and not SPECIAL[at[0]]:
+            at += 1
+        if at >= end:
+            return NULL
+        if at[0] == c'"':
+            return at + 1
+        if at[0] == c'\\':
+            at = _escape(at, end)
+            if at == NULL:
+                return NULL
+        elif at[0] < 0x80:
+            return NULL
+        while at < end and at[0] >= 0x80:
+            at = _utf8(at, end)
+            if at == NULL:
+                return NULL
+
+
+cdef inline const unsigned char *_digits(const unsigned char *at, const unsigned char *end) noexcept nogil:
+    """Past one digit or more, or NULL."""
+    cdef const unsigned char *start = at
+    while at < end and c'0' <= at[0] <= c'9':
+        at += 1
+    return at if at > start else NULL
+
+
+cdef inline const unsigned char *_number(const unsigned char *at, const unsigned char *end) noexcept nogil:
+    """Past a number of JSON's grammar, or NULL."""
+    if at < end and at[0] == c'-':
+        at += 1
+    if at < end and at[0] == c'0':
+        at += 1
+    else:
+        at = _digits(at, end)
+        if at == NULL:
+            return NULL
+    if at < end and at[0] == c'.':
+        at = _digits(at + 1, end)
+        if at == NULL:
+            return NULL
+    if at < end and (at[0] | 0x20) == c'e':
+        at += 1
+        if at < end and (at[0] == c'+' or at[0] == c'-'):
+            at += 1
+        at = _digits(at, end)
+    return at
+
+
+cdef inline const unsigned char *_word(
+    const unsigned char *at, const unsigned char *end, const char *word, int size
+) noexcept nogil:
+    cdef int n
+    if end - at < size:
+        return NULL
+    for n in range(size):
+        if at[n] != <unsigned char> word[n]:
+            return NULL
+    return at + size
+
+
+cdef inline const unsigned char *_blank(const unsigned char *at, const unsigned char *end) noexcept nogil:
+    while at < end and at[0] <= c' ' and (at[0] == c' ' or at[0] == c'\t' or at[0] == c'\r'):
+        at += 1
+    return at
+
+
+cdef inline const unsigned char *_scalar(const unsigned char *at, const unsigned char *end) noexcept nogil:
+    if at[0] == c'"':
+        return _string(at + 1, end)
+    if at[0] <= c'9':
+        return _number(at, end)
+    if at[0] == c't':
+        return _word(at, end, "true", 4)
+    if at[0] == c'f':
+        return _word(at, end, "false", 5)
+    if at[0] == c'n':
+        return _word(at, end, "null", 4)
+    return NULL
+
+
+cdef inline const unsigned char *_key(const unsigned char *at, const unsigned char *end) noexcept nogil:
+    """Past a key, its colon and the blanks behind it, or NULL."""
+    at = _blank(at, end)
+    if at >= end or at[0] != c'"':
+        return NULL
+    at = _string(at + 1, end)
+    if at == NULL:
+        return NULL
+    at = _blank(at, end)
+    if at >= end or at[0] != c':':
+        return NULL
+    return _blank(at + 1, end)
+
+
+cdef inline const unsigned char *_value(const unsigned char *at, const unsigned char *end) noexcept nogil:
+    """Past one value and the blanks around it, or NULL; a newline is no blank."""
+    cdef unsigned char[MAX_DEPTH] kinds
+    cdef int depth = 0
+    cdef unsigned char kind
+    at = _blank(at, end)
+    while True:
+        if at >= end:
+            return NULL
+        if at[0] == c'{' or at[0] == c'[':
+            if depth == MAX_DEPTH:
+                return NULL
+            kind = OBJECT if at[0] == c'{' else ARRAY
+            at = _blank(at + 1, end)
+            if at >= end:
+                return NULL
+            if at[0] != (c'}' if kind == OBJECT else c']'):
+                kinds[depth] = kind
+                depth += 1
+                if kind == OBJECT:
+                    at = _key(at, end)
+                    if at == NULL:
+                        return NULL
+                continue
+            at += 1
+        else:
+            at = _scalar(at, end)
+            if at == NULL:
+                return NULL
+        at = _blank(at, end)
+        while depth and at < end and at[0] == (c'}' if kinds[depth - 1] == OBJECT else c']'):
+            depth -= 1
+            at = _blank(at + 1, end)
+        if not depth:
+            return at
+        if at >= end or at[0] != c',':
+            return NULL
+        at += 1
+        if kinds[depth - 1] == OBJECT:
+            at = _key(at, end)
+            if at == NULL:
+                return NULL
+        else:
+            at = _blank(at, end)
+
+
+cdef Py_ssize_t _count(const unsigned char *at, const unsigned char *end) noexcept nogil:
+    cdef Py_ssize_t count = 0
+    while at < end:
+        at = _value(at, end)
+        if at == NULL or (at < end and at[0] != c'\n'):
+            return -1
+        at += 1
+        count += 1
+    return count
+
+
+def count_valid(bytes block not None):
+    """How many lines a block has, when every one is a valid JSON value; -1 when one is not.
+
+    A blank line is not valid here: the plain form knows what it means.
+    """
+    cdef const unsigned char *start = block
+    cdef const unsigned char *end = start + len(block)
+    cdef Py_ssize_t count
+    with nogil:
+        count = _count(start, end)
+    return count
+
+
+cdef Py_ssize_t _most_openers(const unsigned char *at, const unsigned char *end) noexcept nogil:
+    cdef Py_ssize_t most = 0, count = 0
+    while at < end:
+        if (at[0] | 0x20) == c'{':
+            count += 1
+        elif at[0] == c'\n':
+            most = max(most, count)
+            count = 0
+        at += 1
+    return max(most, count)
+
+
+def may_be_deep(bytes block not None):
+    """Whether a line of the block has more opening brackets than a value may nest."""
+    cdef const unsigned char *start = block
+    cdef const unsigned char *end = start + len(block)
+    cdef Py_ssize_t most
+    with nogil:
+        most = _most_openers(start, end)
+    return most > MAX_DEPTH
+
+
+cdef bint _finite(object value, int depth) except -1:
+    cdef object key, item
+    if type(value) is dict:
+        if depth > MAX_DEPTH:
+            return True
+        for key, item in (<dict> value).items():
+            if not _finite(item, depth + 1):
+                return False
+        return True
+    if type(value) is list:
+        if depth > MAX_DEPTH:
+            return True
+        for item in <list> value:
+            if not _finite(item, depth + 1):
+                return False
+        return True
+    if type(value) is float:
+        return isfinite(<double> value)
+    if value is None or type(value) is str or type(value) is int or type(value) is bool:
+        return True
+    return _finite_other(value, depth)
+
+
+cdef bint _finite_other(object value, int depth) except -1:
+    """Everything else that the encoder takes: by the plain form."""
+    from paipa_etl.formats._scan_python import is_finite as plain
+    return plain(value)
+
+
+def is_finite(value):
+    """Whether no NaN and no infinity stands anywhere in a value."""
+    return _finite(value, 0)

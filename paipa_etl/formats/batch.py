@@ -1,0 +1,94 @@
+"""Batch: the records of a block with what is known of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import compress
+from typing import Any
+
+from paipa_etl.formats.blocks import Block
+
+
+@dataclass(slots=True)
+class BadLine:
+    """A record of a block that could not be decoded: its place in the block, and why."""
+
+    index: int
+    problem: str
+    raw: bytes
+
+
+@dataclass(slots=True)
+class Batch:
+    """Records, their raw lines, or both; and where they came from.
+
+    ``records`` is None where no step reads them: then the raw lines are the records.
+    ``lines`` are the records' raw lines, where they are split already; ``whole`` says
+    that the raw lines are the block's own bytes. ``indices`` are the places of the
+    records in their block, counting good and bad ones and no blank lines: number and
+    offset of one are worked out from it when an error asks, never before.
+    """
+
+    block: Block
+    records: list[Any] | None
+    lines: list[bytes] | None
+    indices: Sequence[int]
+    count: int
+    """How many records the block held, good and bad."""
+    whole: bool = False
+    bad: list[BadLine] = field(default_factory=list)
+    source: object = None
+    """The input that the block is from, whose ``str`` names it."""
+    first: int = 1
+    """The number of the block's first record in its input, from 1."""
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    @property
+    def has_raw(self) -> bool:
+        """Whether the records' raw lines can be passed on."""
+        return self.whole or self.lines is not None
+
+    def keep(self, flags: Sequence[object]) -> Batch:
+        """The batch with only the records whose flag is true."""
+        return self if all(flags) else self._chosen(lambda items: list(compress(items, flags)))
+
+    def part(self, start: int, stop: int | None = None) -> Batch:
+        """The batch with only a slice of its records."""
+        if not start and (stop is None or stop >= len(self)):
+            return self
+        return self._chosen(lambda items: items[start:stop])
+
+    def before_bad(self) -> Batch:
+        """The good records that stand before the first bad one."""
+        first = self.bad[0].index
+        return self.part(0, sum(1 for index in self.indices if index < first))
+
+    def _chosen(self, choose: Callable[[Any], Any]) -> Batch:
+        lines = self.block.lines() if self.whole and self.lines is None else self.lines
+        return Batch(
+            self.block,
+            None if self.records is None else choose(self.records),
+            None if lines is None else choose(lines),
+            choose(self.indices),
+            self.count,
+            source=self.source,
+            first=self.first,
+        )
+
+    def raw(self) -> bytes:
+        """The raw bytes of the records, each ended by a newline."""
+        if self.whole:
+            return self.block.data if self.block.data.endswith(b"\n") else self.block.data + b"\n"
+        return b"\n".join([*(self.lines or ()), b""])
+
+    def place(self, position: int) -> str:
+        """Where the record at a position came from, for a message."""
+        index = self.indices[position] if position < len(self.indices) else self.count - 1
+        return self.place_of(index)
+
+    def place_of(self, index: int) -> str:
+        """Where the block's record with this index (bad ones counted) came from."""
+        return f"record {self.first + index:,} of {self.source} (byte {self.block.offset_of(index):,})"

@@ -1,0 +1,137 @@
+"""One JSON text: whether it is valid, its value, and back. The only place that imports orjson.
+
+msgspec decodes, because it keeps integers of any size exact; orjson encodes, because
+it is the fastest (and the standard library, where orjson cannot: integers beyond 64
+bits, nesting beyond 254). What is valid never depends on whether a text is decoded.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import msgspec
+import orjson
+
+from paipa_etl.errors import BadRecord, shown
+from paipa_etl.formats._scan_python import MAX_DEPTH
+
+try:
+    from paipa_etl.formats._scan import count_valid, is_finite, may_be_deep
+except ImportError:  # installed without a compiler
+    from paipa_etl.formats._scan_python import (  # type: ignore[assignment]
+        count_valid,
+        is_finite,
+        may_be_deep,
+    )
+
+__all__ = ["check", "count_valid", "decode", "decode_all", "encode", "may_be_deep"]
+
+T = TypeVar("T")
+
+decode_value = msgspec.json.Decoder().decode
+_check_structure = msgspec.json.Decoder(msgspec.Raw).decode
+_TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_BEYOND_ORJSON = ("Integer exceeds 64-bit range", "Recursion limit reached")
+
+
+def decode_all(lines: list[bytes]) -> list[Any]:
+    """The values of valid, not too deep lines; raises when one is not, or cannot be held."""
+    return list(map(decode_value, lines))
+
+
+def check(text: bytes) -> None:
+    """Raise ``BadRecord`` unless the text is one JSON value, in UTF-8, at most 500 deep."""
+    try:
+        text.decode()
+    except UnicodeDecodeError as error:
+        raise BadRecord(f"not UTF-8 at byte {error.start:,} of the record") from None
+    if may_be_deep(text) and depth(text) > MAX_DEPTH:
+        raise BadRecord(f"nested deeper than {MAX_DEPTH}")
+    try:
+        _deeply(_check_structure, text)
+    except msgspec.DecodeError as error:
+        raise BadRecord(_reworded(str(error), text)) from None
+
+
+def decode(text: bytes) -> Any:
+    """The value of a text; ``BadRecord`` when it is invalid, or holds a number too large."""
+    check(text)
+    try:
+        return _deeply(decode_value, text)
+    except msgspec.DecodeError as error:
+        raise BadRecord(f"a number that cannot be held: {error}") from None
+
+
+def depth(text: bytes) -> int:
+    """How deep the brackets of a text nest, those in strings left out."""
+    deepest = level = 0
+    for token in _TOKENS.finditer(text):
+        first = text[token.start()]
+        if first in b"[{":
+            level += 1
+            deepest = max(deepest, level)
+        elif first in b"]}":
+            level -= 1
+    return deepest
+
+
+def _reworded(message: str, text: bytes) -> str:
+    """msgspec's message for people: it reports half a surrogate pair as a truncated text."""
+    message = message.removeprefix("JSON is malformed: ")
+    if message == "Input data was truncated":
+        half = _SURROGATE.search(text)
+        return "half a surrogate pair in a string" if half else "the JSON value is cut off"
+    if "surrogate" in message:
+        return f"half a surrogate pair in a string: {message}"
+    return f"not valid JSON: {message}"
+
+
+def encode(value: Any) -> bytes:
+    """The value as compact JSON; ``BadRecord`` for what JSON cannot hold, NaN among it."""
+    try:
+        text = orjson.dumps(value)
+    except orjson.JSONEncodeError as error:
+        text = _encode_beyond(value, error)
+    if b"null" in text and not is_finite(value):
+        raise BadRecord(f"JSON cannot hold NaN or an infinity: {shown(value)}")
+    return text
+
+
+def _encode_beyond(value: Any, error: Exception) -> bytes:
+    if not str(error).startswith(_BEYOND_ORJSON):
+        raise BadRecord(f"JSON cannot hold this: {error}: {shown(value)}") from None
+    try:
+        return _deeply(_STANDARD.encode, value).encode()
+    except (ValueError, TypeError, RecursionError) as failure:
+        raise BadRecord(f"JSON cannot hold this: {failure}: {shown(value)}") from None
+
+
+def _other(value: Any) -> Any:
+    """What orjson makes of a date, a UUID, a data class …, for the standard library."""
+    return json.loads(orjson.dumps(value))
+
+
+_STANDARD = json.JSONEncoder(
+    ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_other
+)
+_raised = threading.Lock()
+
+
+def _deeply(function: Callable[[Any], T], argument: Any) -> T:
+    """Call a function that recurses as deep as a record may nest, however deep the stack is."""
+    try:
+        return function(argument)
+    except RecursionError:
+        with _raised:
+            limit = sys.getrecursionlimit()
+            sys.setrecursionlimit(limit + 4 * MAX_DEPTH)
+            try:
+                return function(argument)
+            finally:
+                sys.setrecursionlimit(limit)

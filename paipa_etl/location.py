@@ -1,0 +1,98 @@
+"""Where bytes come from or go to, as plain data; nothing is looked at or opened here."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from paipa_etl.errors import PlanError, shown
+
+STANDARD = "-"
+LOCAL = "file"
+OBJECT = "object"
+
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://(.*)", re.DOTALL)
+_WILDCARD = re.compile(r"[*?\[]")
+
+
+@dataclass(frozen=True)
+class Location:
+    """A parsed path or URL, ``-``, or the caller's own file object; never an open file.
+
+    ``scheme`` names the store: ``file``, ``-``, ``object``, or a URL's scheme.
+    ``target`` is what the store opens: a local path, a whole URL, ``-``.
+    """
+
+    scheme: str
+    target: str
+    file: Any = field(default=None, repr=False)
+
+    @property
+    def name(self) -> str:
+        """The last part of the path, whose suffixes tell codec and format."""
+        if self.scheme == LOCAL:
+            return os.path.basename(self.target)
+        if self.scheme in (STANDARD, OBJECT):
+            return ""
+        return unquote(urlsplit(self.target).path.rsplit("/", 1)[-1])
+
+    @property
+    def is_glob(self) -> bool:
+        """Whether the path holds a wildcard (which a file of that very name overrules)."""
+        return self.scheme == LOCAL and bool(_WILDCARD.search(self.target))
+
+    def __str__(self) -> str:
+        """The location as a message may show it: no user info, no query, no control characters."""
+        if self.scheme == STANDARD:
+            return "-"
+        if self.scheme == OBJECT:
+            return f"<{type(self.file).__name__}>"
+        return shown(self.target if self.scheme == LOCAL else redact(self.target), 400)
+
+
+def parse(spec: Any) -> Location:
+    """A location from a path, a URL, ``-`` or an object with ``read`` or ``write``.
+
+    >>> parse("file:///tmp/a%20b.jsonl").target
+    '/tmp/a b.jsonl'
+    >>> str(parse("https://bob:secret@example.org/x.jsonl.gz?sig=1"))
+    'https://example.org/x.jsonl.gz'
+    """
+    if isinstance(spec, Location):
+        return spec
+    if isinstance(spec, (str, os.PathLike)):
+        text = os.fspath(spec)
+        if isinstance(text, bytes):
+            text = os.fsdecode(text)
+        return _parse_text(text, plain=not isinstance(spec, str))
+    if callable(getattr(spec, "read", None)) or callable(getattr(spec, "write", None)):
+        return Location(OBJECT, f"<{type(spec).__name__}>", spec)
+    raise PlanError(f"not a path, a URL, '-' or a file object: {shown(spec)}")
+
+
+def _parse_text(text: str, plain: bool) -> Location:
+    if not text:
+        raise PlanError("an empty path is no location")
+    if "\0" in text:
+        raise PlanError(f"a path cannot hold a NUL character: {shown(text)}")
+    if text == STANDARD and not plain:
+        return Location(STANDARD, STANDARD)
+    url = None if plain else _URL.fullmatch(text)
+    if url is None:
+        return Location(LOCAL, os.path.expanduser(text))
+    scheme, rest = url[1].lower(), url[2]
+    if scheme == LOCAL:
+        host, slash, path = rest.partition("/")
+        if host not in ("", "localhost") or not slash:
+            raise PlanError(f"a file URL names a local path (file:///path): {shown(text)}")
+        return Location(LOCAL, "/" + unquote(path))
+    return Location(scheme, text)
+
+
+def redact(url: str) -> str:
+    """A URL without user info, query and fragment: the places where credentials stand."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
