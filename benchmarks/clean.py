@@ -1,5 +1,7 @@
 """The step of the `--map` job: what a user does to every record, in plain Python."""
 
+from typing import Any
+
 
 def clean(record: dict[str, Any]) -> dict[str, Any]:
     """Drop a key, derive two fields, and write the e-mail address in lower case."""

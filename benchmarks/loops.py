@@ -8,11 +8,13 @@ error at a record that is not JSON, and none but the floor leaves anything out.
 
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from clean import clean
 
 CHUNK = 512 * 1024
+LARGEST = 64 * 1024 * 1024  # a record, as for ourselves
 
 # ---- copy ---------------------------------------------------------------------------------------
 
@@ -21,26 +23,19 @@ def floor(source: str, _: str) -> None:
     """Decompress with ISA-L, 512 KiB a trip, and throw the bytes away."""
     from isal import igzip
 
+    opened: Any = igzip.open  # isal leaves it untyped
     room = memoryview(bytearray(CHUNK))
-    with igzip.open(source, "rb") as file:
-        while file.readinto(room):  # type: ignore[union-attr]
+    with opened(source, "rb") as file:
+        while file.readinto(room):
             pass
 
 
-def duckdb_typed(source: str, out: str) -> None:
-    """Read columns of detected types, dates left as text, and write JSON from them."""
+def duckdb_columns(source: str, out: str) -> None:
+    """Read a table with a column for each top-level key, and write JSON from it."""
+    # Types only down to the first level: deeper ones turn times into dates, and take longer.
     duckdb_copy(
-        f"SELECT * FROM read_json('{source}', format='newline_delimited', {WHOLE},"
-        " dateformat='', timestampformat='')",
-        f"'{out}' (FORMAT json)",
-    )
-
-
-def duckdb_json(source: str, out: str) -> None:
-    """Split the top level only: every column keeps its JSON text."""
-    duckdb_copy(
-        f"SELECT * FROM read_json('{source}', format='newline_delimited', {WHOLE},"
-        " maximum_depth=1)",
+        f"SELECT * FROM read_json('{source}', format='newline_delimited', maximum_depth=1,"
+        f" sample_size=20000, maximum_object_size={LARGEST})",
         f"'{out}' (FORMAT json)",
     )
 
@@ -48,12 +43,9 @@ def duckdb_json(source: str, out: str) -> None:
 def duckdb_raw(source: str, out: str) -> None:
     """Read each record as one JSON value and write its text, as a CSV of one unquoted column."""
     duckdb_copy(
-        f"SELECT json FROM read_ndjson_objects('{source}', maximum_object_size=67108864)",
+        f"SELECT json FROM read_ndjson_objects('{source}', maximum_object_size={LARGEST})",
         f"'{out}' (FORMAT csv, HEADER false, QUOTE '', ESCAPE '', DELIMITER '\x01')",
     )
-
-
-WHOLE = "sample_size=20000, maximum_object_size=67108864"
 
 
 def duckdb_copy(query: str, target: str) -> None:
@@ -74,13 +66,6 @@ def polars_sample(source: str, out: str) -> None:
     import polars
 
     polars.scan_ndjson(source, infer_schema_length=20_000).sink_ndjson(out)
-
-
-def polars_whole(source: str, out: str) -> None:
-    """Read everything into memory, then write."""
-    import polars
-
-    polars.read_ndjson(source, infer_schema_length=None).write_ndjson(out)
 
 
 def smart_open_copy(source: str, out: str) -> None:
@@ -135,12 +120,9 @@ def hand_unthreaded(source: str, out: str) -> None:
     by_hand(source, out, lambda block: map(orjson.loads, block.splitlines()), threads=0)
 
 
-def by_hand(
-    source: str, out: str, decode: Callable[[bytes], Any], threads: int = 1
-) -> None:
+def by_hand(source: str, out: str, decode: Callable[[bytes], Any], threads: int = 1) -> None:
     """Do the map as well as a careful programmer would, with the libraries that we use."""
     import gc
-    from functools import partial
 
     import orjson
 
@@ -155,11 +137,10 @@ def blocks(source: str, threads: int) -> Iterator[bytes]:
     """Give the decompressed bytes in pieces that end with a line."""
     from isal import igzip, igzip_threaded
 
-    size = CHUNK // 2
-    opened = igzip_threaded.open(source, "rb", threads=threads) if threads else igzip.open(source)
-    with opened as file:
+    opened: Any = partial(igzip_threaded.open, threads=threads) if threads else igzip.open
+    with opened(source, "rb") as file:
         rest = b""
-        while piece := file.read(size):
+        while piece := file.read(CHUNK // 2):
             whole, newline, tail = piece.rpartition(b"\n")
             if newline:
                 yield rest + whole

@@ -16,7 +16,7 @@ note that says where. ``Skip`` is no error: a function raises it to drop a recor
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import NoReturn
 
 SHOWN = 120  # characters of a record or a name that an error message quotes
 TOLD = 5  # skipped records that are kept to be told at the end of a run
@@ -69,6 +69,10 @@ class BadRecord(PaipaError, ValueError):
     """One record that cannot be decoded or encoded."""
 
 
+class PaipaWarning(UserWarning):
+    """Something that is not as it was said to be, and was dealt with."""
+
+
 class Skip(Exception):
     """Raised by a function of a step to drop the record it was given, counted as filtered."""
 
@@ -112,22 +116,35 @@ class ErrorPolicy:
         return self.action == "fail"
 
     def decide(self, error: Exception, where: str) -> None:
-        """Raise the error, noting where it happened, or return: then the record is skipped."""
+        """Raise the error, noting where it happened, or return: then the record is skipped.
+
+        An error whose message says where (a ``BadRecord``) takes no further note.
+        """
         if self.fails:
-            note(error, where)
-            raise error
+            self.fail(error, where)
         if len(self.told) < TOLD:
-            self.told.append(f"{where}: {describe(error)}")
+            self.told.append(f"{where}: {describe(error)}" if where else describe(error))
+
+    def fail(self, error: BaseException, where: str) -> NoReturn:
+        """Raise the error, noting where it happened."""
+        if where:
+            note(error, where)
+        raise error
 
 
 def note(error: BaseException, where: str) -> None:
     """Add where an error happened, once: the first to see it knows best."""
-    if not any(True for _ in _notes(error)):
+    if not is_noted(error):
         error.add_note(f"in {where}")
 
 
-def _notes(error: BaseException) -> Iterator[str]:
-    return (text for text in getattr(error, "__notes__", ()) if text.startswith("in "))
+def is_noted(error: BaseException) -> bool:
+    """Whether it was said where an error happened."""
+    return bool(_notes(error))
+
+
+def _notes(error: BaseException) -> list[str]:
+    return [text for text in getattr(error, "__notes__", ()) if text.startswith("in ")]
 
 
 def describe(error: BaseException) -> str:

@@ -13,6 +13,7 @@ from paipa_etl.errors import PlanError, shown
 STANDARD = "-"
 LOCAL = "file"
 OBJECT = "object"
+BYTES = "bytes"
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://(.*)", re.DOTALL)
 _WILDCARD = re.compile(r"[*?\[]")
@@ -22,8 +23,9 @@ _WILDCARD = re.compile(r"[*?\[]")
 class Location:
     """A parsed path or URL, ``-``, or the caller's own file object; never an open file.
 
-    ``scheme`` names the store: ``file``, ``-``, ``object``, or a URL's scheme.
-    ``target`` is what the store opens: a local path, a whole URL, ``-``.
+    ``scheme`` names the store: ``file``, ``-``, ``object``, ``bytes``, or a URL's.
+    ``target`` is what the store opens: a local path, a whole URL, ``-``; ``file`` is
+    the caller's own object or bytes.
     """
 
     scheme: str
@@ -35,7 +37,7 @@ class Location:
         """The last part of the path, whose suffixes tell codec and format."""
         if self.scheme == LOCAL:
             return os.path.basename(self.target)
-        if self.scheme in (STANDARD, OBJECT):
+        if self.scheme in (STANDARD, OBJECT, BYTES):
             return ""
         return unquote(urlsplit(self.target).path.rsplit("/", 1)[-1])
 
@@ -48,13 +50,13 @@ class Location:
         """The location as a message may show it: no user info, no query, no control characters."""
         if self.scheme == STANDARD:
             return "-"
-        if self.scheme == OBJECT:
-            return f"<{type(self.file).__name__}>"
+        if self.scheme in (OBJECT, BYTES):
+            return self.target
         return shown(self.target if self.scheme == LOCAL else redact(self.target), 400)
 
 
 def parse(spec: Any) -> Location:
-    """A location from a path, a URL, ``-`` or an object with ``read`` or ``write``.
+    """A location from a path, a URL, ``-``, bytes, or an object with ``read`` or ``write``.
 
     >>> parse("file:///tmp/a%20b.jsonl").target
     '/tmp/a b.jsonl'
@@ -63,6 +65,8 @@ def parse(spec: Any) -> Location:
     """
     if isinstance(spec, Location):
         return spec
+    if isinstance(spec, (bytes, bytearray, memoryview)):
+        return Location(BYTES, f"<{len(spec)} bytes>", spec)
     if isinstance(spec, (str, os.PathLike)):
         text = os.fspath(spec)
         if isinstance(text, bytes):

@@ -1,0 +1,133 @@
+"""Report: what a run did, in counts that add up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(slots=True)
+class StepCount:
+    """What became of the records that one step was given.
+
+    An opaque step (a plain callable) may do as it likes: only what it gave is
+    counted, and ``filtered`` or ``expanded`` are the difference, named after it.
+    """
+
+    name: str
+    opaque: bool = False
+    given: int = 0
+    filtered: int = 0
+    skipped: int = 0
+    expanded: int = 0
+    folded: int = 0
+    left_over: int = 0
+
+    def out(self, entered: int) -> int:
+        """How many records left the step, of those that entered it."""
+        if self.opaque:
+            return self.given
+        return entered + self.expanded - self.filtered - self.skipped - self.folded - self.left_over
+
+
+@dataclass(slots=True)
+class Counts:
+    """The counts of a run, kept a batch at a time; always on."""
+
+    steps: list[StepCount] = field(default_factory=list)
+    read: int = 0
+    unread: Callable[[], int] = lambda: 0
+    """Records of the batch in flight that were not handed on yet."""
+    bad: int = 0
+    """Records that could not be decoded, and were skipped."""
+    unencodable: int = 0
+    written: int = 0
+    bytes_in: Callable[[], int] = lambda: 0
+    bytes_out: int = 0
+
+    def add_step(self, name: str, *, opaque: bool = False) -> StepCount:
+        """A line of counts for one more step."""
+        self.steps.append(StepCount(name, opaque))
+        return self.steps[-1]
+
+
+@dataclass(slots=True)
+class StepReport:
+    """One step's line of a report."""
+
+    name: str
+    records_in: int
+    records_out: int
+    opaque: bool
+
+
+@dataclass(slots=True)
+class Report:
+    """What a run did.
+
+    ``read + expanded == written + filtered + skipped + folded + left_over`` wherever
+    every step is a ready one. A plain callable's part in ``expanded`` and
+    ``filtered`` is what went in and did not come out: it is shown, and no proof.
+    ``read`` counts what was handed to the first step, and bad records; sizes are in
+    bytes, before decoding and after encoding; times in seconds.
+    """
+
+    read: int = 0
+    written: int = 0
+    filtered: int = 0
+    skipped: int = 0
+    expanded: int = 0
+    folded: int = 0
+    left_over: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    seconds: float = 0.0
+    steps: list[StepReport] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    """The first few skipped records: what, and where."""
+
+    @property
+    def balanced(self) -> bool:
+        """Whether the counts add up."""
+        gone = self.filtered + self.skipped + self.folded + self.left_over
+        return self.read + self.expanded == self.written + gone
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain values, for JSON."""
+        return asdict(self) | {"balanced": self.balanced}
+
+    def __str__(self) -> str:
+        words = [f"{self.read:,} read", f"{self.written:,} written"]
+        for name in ("filtered", "skipped", "expanded", "folded", "left_over"):
+            if count := getattr(self, name):
+                words.append(f"{count:,} {name.replace('_', ' ')}")
+        words.append(f"{self.bytes_in / 1e6:,.1f} MB in")
+        words.append(f"{self.bytes_out / 1e6:,.1f} MB out")
+        return f"{', '.join(words)}, {self.seconds:.2f} s"
+
+
+def report_of(counts: Counts, seconds: float, errors: list[str]) -> Report:
+    """The report of a run, of what its counts are now."""
+    handed = counts.read - counts.unread()
+    report = Report(
+        read=handed + counts.bad,
+        skipped=counts.bad + counts.unencodable,
+        written=counts.written,
+        bytes_in=counts.bytes_in(),
+        bytes_out=counts.bytes_out,
+        seconds=seconds,
+        errors=list(errors),
+    )
+    entered = handed
+    for step in counts.steps:
+        left = step.out(entered)
+        difference = left - entered if step.opaque else 0
+        report.filtered += step.filtered + max(-difference, 0)
+        report.expanded += step.expanded + max(difference, 0)
+        report.skipped += step.skipped
+        report.folded += step.folded
+        report.left_over += step.left_over
+        report.steps.append(StepReport(step.name, entered, left, step.opaque))
+        entered = left
+    return report

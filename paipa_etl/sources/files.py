@@ -1,0 +1,185 @@
+"""FileSource: locations as one stream of batches; codec by magic bytes, format by name."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
+
+from paipa_etl import codecs, formats
+from paipa_etl.background import read_ahead
+from paipa_etl.codecs import Codec
+from paipa_etl.codecs.members import MemberDecoder
+from paipa_etl.errors import BadRecord, DamagedInput, PaipaWarning, PlanError, shown
+from paipa_etl.formats import Format
+from paipa_etl.formats.batch import BadLine, Batch
+from paipa_etl.formats.blocks import MAX_RECORD, Block
+from paipa_etl.location import OBJECT, Location
+from paipa_etl.run import Run
+from paipa_etl.sources import store_of
+from paipa_etl.stores import StoreOptions
+
+
+class Input:
+    """One opened input: what messages call it, and how much of it was read."""
+
+    def __init__(self, location: Location) -> None:
+        self.name = str(location)
+        self.bytes_read = 0
+
+    def __str__(self) -> str:
+        return self.name
+
+
+Piece = tuple[Input, bytes]
+
+
+@dataclass(frozen=True)
+class FileSource:
+    """Locations as one stream, in order; each ends its own last record and counts its own.
+
+    Keeps one block (128 KiB, or one record up to ``max_record`` bytes), one trip of
+    the decoder, and what is read ahead (4 MiB) where that is asked for.
+    """
+
+    locations: tuple[Location, ...]
+    format: Format | None = None
+    codec: Codec | None = None
+    max_record: int = MAX_RECORD
+    read_ahead: bool = False
+    options: StoreOptions = StoreOptions()
+    _used: list[bool] = field(default_factory=list, compare=False, repr=False)
+
+    has_batches = True
+
+    def expanded(self) -> list[Location]:
+        """The locations, wildcards expanded; raises when one matches nothing."""
+        return [one for place in self.locations for one in store_of(place).expand(place)]
+
+    def size(self) -> int | None:
+        """The bytes that will be read, where every store tells."""
+        sizes = [store_of(place).size(place) for place in self.expanded()]
+        return None if None in sizes else sum(size or 0 for size in sizes)
+
+    def batches(self, run: Run, reads: bool) -> Generator[Batch, None, None]:
+        """The batches of all inputs; each record valid, whether it is decoded or not."""
+        self._use_once()
+        pieces: Any = self._pieces(run)
+        if run.background or self.read_ahead:
+            pieces = read_ahead(pieces, lambda piece: len(piece[1]), run.stop)
+        with closing(pieces):
+            for source, group in groupby(pieces, itemgetter(0)):
+                yield from self._input_batches(source, map(itemgetter(1), group), run, reads)
+
+    def records(self, run: Run) -> Iterator[Any]:
+        """The records, one by one."""
+        with closing(self.batches(run, reads=True)) as batches:
+            yield from run.records(batches)
+
+    def _use_once(self) -> None:
+        once = [place for place in self.locations if store_of(place).once]
+        if self._used and once:
+            raise PlanError(f"{once[0]} can be read only once, and was")
+        self._used.append(True)
+
+    def _format_of(self, name: str) -> Format:
+        return self.format or formats.from_name(codecs.split_name(name)[0])
+
+    def _input_batches(
+        self, source: Input, pieces: Iterator[bytes], run: Run, reads: bool
+    ) -> Iterator[Batch]:
+        format = self._format_of(source.name)
+        first = 1
+        for block in format.cut(pieces, self.max_record):
+            if not block.data:
+                run.idle()
+                continue
+            batch = self._oversize(block) if block.oversize else format.decode(block, reads)
+            batch.source, batch.first = source, first
+            first += batch.count
+            yield from _checked(batch, run)
+
+    def _oversize(self, block: Block) -> Batch:
+        problem = f"longer than the {self.max_record:,} bytes that a record may have (--max-record)"
+        bad = [BadLine(0, problem, block.data)]
+        return Batch(block, [], [], range(0), 1, bad=bad)
+
+    def _pieces(self, run: Run) -> Generator[Piece, None, None]:
+        """Decoded bytes of every input, each piece with the input that it is from."""
+        read = _Tally()
+        run.counts.bytes_in = lambda: read.total
+        for location in self.expanded():
+            source = Input(location)
+            with closing(store_of(location).pieces(location, run.stop, self.options)) as raw:
+                try:
+                    for piece in self._decoded(location, _counted(raw, read)):
+                        yield source, piece
+                except DamagedInput as error:
+                    raise DamagedInput(error.problem, error.byte, source.name) from error.__cause__
+
+    def _decoded(self, location: Location, raw: Iterator[bytes]) -> Iterator[bytes]:
+        head = b""
+        for piece in raw:
+            head += piece
+            if not codecs.may_be_magic(head):
+                break
+        codec = self._choose_codec(location, head)
+        if codec is None:
+            if head:
+                yield head
+            yield from raw
+            return
+        decoder = MemberDecoder(codec.name, codec.member, codec.padding)
+        yield from decoder.feed(head)
+        for piece in raw:
+            yield from decoder.feed(piece) if piece else (b"",)
+        decoder.finish()
+
+    def _choose_codec(self, location: Location, head: bytes) -> Codec | None:
+        """The codec of the magic bytes; they win over the name, with a warning."""
+        named = self.codec or codecs.split_name(location.name)[1]
+        found = codecs.detect(head)
+        if found is None or found is named:
+            return named
+        if self.codec or location.name:
+            said = f"not {named.name}" if named else "though nothing says so"
+            warnings.warn(f"{location} holds {found.name} data, {said}", PaipaWarning, stacklevel=2)
+        return found
+
+
+class _Tally:
+    """How many bytes were read, of all inputs; written by one thread, read by any."""
+
+    total = 0
+
+
+def _counted(raw: Iterator[bytes], tally: _Tally) -> Iterator[bytes]:
+    for piece in raw:
+        tally.total += len(piece)
+        yield piece
+
+
+def _checked(batch: Batch, run: Run) -> Iterator[Batch]:
+    """The batch, after the policy has decided on its bad records.
+
+    Where the first bad one ends the run, the good ones before it come first.
+    """
+    good = batch.before_bad() if batch.bad and run.policy.fails else batch
+    run.counts.read += len(good)
+    if run.heard:
+        run.heard(run)
+    if len(good):
+        yield good
+    for line in batch.bad:
+        place = batch.place_of(line.index)
+        run.policy.decide(BadRecord(f"{place}: {line.problem}: {shown(line.raw)}"), "")
+        run.counts.bad += 1
+
+
+def is_own_object(location: Location) -> bool:
+    """Whether a location is the caller's own file object."""
+    return location.scheme == OBJECT

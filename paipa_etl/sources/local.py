@@ -1,0 +1,64 @@
+"""Local files: regular ones, FIFOs, devices; globs."""
+
+from __future__ import annotations
+
+import glob
+import os
+import stat
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
+
+from paipa_etl.errors import InputError
+from paipa_etl.location import LOCAL, Location
+from paipa_etl.sources import ReadStore, register
+from paipa_etl.stop import Stop
+from paipa_etl.stores import StoreOptions
+from paipa_etl.stores.descriptors import read_pieces
+
+
+def pieces(location: Location, stop: Stop, options: StoreOptions) -> Generator[bytes, None, None]:
+    """The bytes of a file; of a FIFO, those that come while a writer has it open."""
+    with reading(location):
+        # Without waiting: a FIFO would hold up the opening until it has a writer.
+        descriptor = os.open(location.target, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise InputError(f"{location}: is a directory")
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+        with reading(location):
+            yield from read_pieces(descriptor, stop)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def reading(location: Location) -> Generator[None, None, None]:
+    """Turn the system's errors into ours, which name the location."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{location}: {error.strerror or error}") from error
+
+
+def size(location: Location) -> int | None:
+    """The size of a regular file."""
+    try:
+        status = os.stat(location.target)
+    except OSError:
+        return None
+    return status.st_size if stat.S_ISREG(status.st_mode) else None
+
+
+def expand(location: Location) -> Iterable[Location]:
+    """The files that a wildcard stands for, sorted; never none of them."""
+    if not location.is_glob or os.path.lexists(location.target):
+        return (location,)
+    found = sorted(glob.glob(location.target, recursive=True))
+    files = [Location(LOCAL, path) for path in found if not os.path.isdir(path)]
+    if not files:
+        raise InputError(f"{location}: no file matches")
+    return files
+
+
+register(ReadStore((LOCAL,), pieces, size, expand))

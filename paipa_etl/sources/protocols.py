@@ -1,0 +1,28 @@
+"""Protocols that are allowed by name, through fsspec."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+from paipa_etl.errors import InputError, PaipaError
+from paipa_etl.location import Location
+from paipa_etl.sources import ReadStore, register
+from paipa_etl.stop import Stop
+from paipa_etl.stores import StoreOptions
+from paipa_etl.stores.descriptors import TRIP
+from paipa_etl.stores.remote import FSSPEC_ALLOWED, open_fsspec, problem
+
+
+def pieces(location: Location, stop: Stop, options: StoreOptions) -> Generator[bytes, None, None]:
+    """The bytes of a file, in order."""
+    try:
+        with open_fsspec(location, "rb", options) as file:
+            while piece := file.read(TRIP):
+                yield piece
+    except PaipaError:
+        raise
+    except Exception as error:  # each file system has its own
+        raise InputError(problem(location, error)) from None
+
+
+register(ReadStore(FSSPEC_ALLOWED, pieces))

@@ -1,0 +1,136 @@
+"""What a step is: a callable from an iterable of records to an iterator of records.
+
+Anything callable that way is a step: generator functions, builtins, ``itertools``
+through ``functools.partial``, classes with ``__call__``. A ready step is one that
+also says what it does with records, so that a runner can do better than call it.
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from paipa_etl.errors import PaipaError, PlanError, Skip, is_noted, shown
+from paipa_etl.formats.batch import Batch
+from paipa_etl.report import StepCount
+from paipa_etl.run import Run
+
+Flow = Callable[[Iterable[Any]], Iterator[Any]]
+BatchFlow = Callable[[Iterable[Batch]], Iterator[Batch]]
+
+
+class Reads(enum.Enum):
+    """What a step looks at in a record."""
+
+    NOTHING = "nothing"
+    EVERYTHING = "everything"
+
+
+@dataclass(frozen=True, repr=False)
+class Step:
+    """A ready step: frozen, printable, bound to a run before it carries records.
+
+    ``reads`` says what it looks at; ``preserving`` that it never changes a record,
+    only passes or drops it; ``record_local`` that what becomes of a record depends on
+    no other; ``stateless`` that an instance can be replaced by a fresh one between
+    records; ``ordered`` that records leave in the order in which they came.
+    """
+
+    reads = Reads.EVERYTHING
+    preserving = False
+    record_local = True
+    stateless = True
+    ordered = True
+
+    def bind(self, run: Run, count: StepCount) -> Flow:
+        """The callable that carries records in this run."""
+        raise NotImplementedError(type(self).__name__)  # every ready step has its own
+
+    def bind_batches(self, run: Run, count: StepCount) -> BatchFlow:
+        """The same over batches, for a preserving step: raw lines stay beside their records."""
+        raise NotImplementedError(type(self).__name__)
+
+    def __call__(self, records: Iterable[Any]) -> Iterator[Any]:
+        """Use the step alone, as any other callable."""
+        run = Run()
+        return self.bind(run, run.counts.add_step(str(self)))(run.counted(records))
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+@dataclass(frozen=True, repr=False)
+class Opaque(Step):
+    """A plain callable, of which only what it gives can be counted.
+
+    Under ``skip`` its failure still ends the run, because a generator that raised is
+    over; a step declared ``stateless`` goes on with a fresh instance instead.
+    """
+
+    function: Callable[[Iterable[Any]], Iterable[Any]]
+    stateless: bool = False
+
+    record_local = False
+
+    def bind(self, run: Run, count: StepCount) -> Flow:
+        count.opaque = True
+        return functools.partial(self._flow, run, count)
+
+    def _flow(self, run: Run, count: StepCount, records: Iterable[Any]) -> Iterator[Any]:
+        records = iter(records)
+        while True:
+            try:
+                for record in self.function(records):
+                    count.given += 1
+                    yield record
+                return
+            except Exception as error:
+                if is_noted(error) or isinstance(error, PaipaError):
+                    raise  # it came from further up
+                if not self.stateless:
+                    run.policy.fail(error, f"{count.name}, {run.place}")
+                run.failed(error, count)
+
+    def __str__(self) -> str:
+        return name_of(self.function)
+
+
+def flatten_steps(steps: object) -> tuple[Step, ...]:
+    """Nested lists of steps as one tuple, in order; a plain callable becomes ``Opaque``."""
+    if isinstance(steps, (list, tuple)):
+        return tuple(step for part in steps for step in flatten_steps(part))
+    if isinstance(steps, Step):
+        return (steps,)
+    if isinstance(steps, type):
+        raise PlanError(f"a step is an instance, not a class: {steps.__name__}()")
+    if callable(steps):
+        return (Opaque(steps),)
+    raise PlanError(f"not a step (a callable from an iterable to an iterator): {shown(steps)}")
+
+
+def name_of(function: object) -> str:
+    """How a plan and a message name a function.
+
+    >>> name_of(functools.partial(map, str.upper))
+    'map(upper)'
+    """
+    if isinstance(function, functools.partial):
+        parts = [name_of(part) if callable(part) else shown(part, 40) for part in function.args]
+        return f"{name_of(function.func)}({', '.join(parts)})"
+    name = getattr(function, "__name__", None)
+    return str(name) if name else type(function).__name__
+
+
+def guarded(run: Run, count: StepCount, error: Exception) -> None:
+    """What an exception of a user's function means for its record: dropped, skipped, or the end."""
+    if isinstance(error, Skip):
+        count.filtered += 1
+        return
+    if isinstance(error, StopIteration):  # must not look like the end of the stream (PEP 479)
+        wrapped = RuntimeError(f"{count.name} raised StopIteration")
+        wrapped.__cause__ = error
+        error = wrapped
+    run.failed(error, count)

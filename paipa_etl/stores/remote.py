@@ -1,0 +1,78 @@
+"""What reading and writing through smart_open and fsspec share: import, addresses, words."""
+
+from __future__ import annotations
+
+import importlib
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from paipa_etl.errors import MissingDependency, PaipaError, PlanError, describe
+from paipa_etl.location import Location
+from paipa_etl.stores import StoreOptions
+
+EXTRAS = {
+    "s3": "s3",
+    "gs": "gcs",
+    "az": "azure",
+    "azure": "azure",
+    "http": "http",
+    "https": "http",
+    "sftp": "sftp",
+}
+FSSPEC_ALLOWED = ("memory",)
+
+
+def open_smart(location: Location, mode: str, options: StoreOptions) -> Any:
+    """smart_open's file for a URL; the codec is ours, so its own is off."""
+    try:
+        smart_open = importlib.import_module("smart_open")
+        url = location.target
+        if location.scheme == "az":  # smart_open knows it by its long name
+            url = "azure" + url.removeprefix("az")
+        return smart_open.open(
+            url, mode, compression="disable", transport_params=dict(options.transport_params)
+        )
+    except (ImportError, NotImplementedError) as error:
+        raise MissingDependency(f"{location.scheme}://", EXTRAS[location.scheme]) from error
+
+
+def open_fsspec(location: Location, mode: str, options: StoreOptions) -> Any:
+    """fsspec's file for a URL of a protocol that is allowed; a write waits to be committed."""
+    if location.scheme not in FSSPEC_ALLOWED or "::" in location.target:
+        raise PlanError(f"the scheme of {location} is not among those that are allowed")
+    fsspec = importlib.import_module("fsspec")
+    filesystem, path = fsspec.core.url_to_fs(location.target, **options.storage_options)
+    return filesystem.open(path, mode, **({"autocommit": False} if "w" in mode else {}))
+
+
+def problem(location: Location, error: Exception) -> str:
+    """What went wrong with a remote location; a URL in the library's words is left out."""
+    words = describe(error)
+    if isinstance(error, PaipaError) or location.target not in words:
+        return f"{location}: {words}"
+    return f"{location}: {words.replace(location.target, str(location))}"
+
+
+def waker(file: Any) -> Callable[[], None]:
+    """What ends a blocked read of a smart_open file: its socket's shutdown, where one is found."""
+
+    def wake() -> None:
+        found = _socket(file)
+        if found is not None:
+            found.shutdown(socket.SHUT_RDWR)
+
+    return wake
+
+
+def _socket(file: Any, depth: int = 0) -> socket.socket | None:
+    """The socket under nested file objects of smart_open, botocore, urllib3, http.client."""
+    if isinstance(file, socket.socket):
+        return file
+    names = ("_raw_reader", "_body", "_raw_stream", "response", "raw", "_fp", "fp", "_sock")
+    for name in names if depth < 8 else ():
+        inner = getattr(file, name, None)
+        found = _socket(inner, depth + 1) if inner is not None else None
+        if found is not None:
+            return found
+    return None
