@@ -1,0 +1,64 @@
+"""Opening for writing: one file a store; *return commits, raise aborts*."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from paipa_etl.errors import PlanError
+from paipa_etl.location import Location
+from paipa_etl.stores import StoreOptions
+
+
+class Target(Protocol):
+    """Where encoded bytes go in one run: nothing is published before ``commit``.
+
+    ``live`` says that a reader sees what is written at once; then there is nothing to
+    take back, and the writing stays in the caller's thread, where it can be interrupted.
+    """
+
+    live: bool
+
+    def write(self, data: bytes) -> None: ...
+    def commit(self) -> None: ...
+    def abort(self, cause: BaseException) -> None: ...
+
+
+@dataclass(frozen=True)
+class WriteStore:
+    """How a store is written: ``open`` refuses an unwritable location before anything is read."""
+
+    schemes: tuple[str, ...]
+    open: Callable[[Location, bool, StoreOptions], Target]
+    """From a location, whether an existing one may be replaced, and the store's options."""
+
+
+_stores: dict[str, WriteStore] = {}
+
+
+def register(store: WriteStore) -> None:
+    """Add a store to the table; a scheme that is taken is an error."""
+    for scheme in store.schemes:
+        if scheme in _stores:
+            raise PlanError(f"the scheme {scheme!r} is already written by a store")
+        _stores[scheme] = store
+
+
+def store_of(location: Location) -> WriteStore:
+    """The store that writes a location; an unknown scheme is an error that lists the known ones."""
+    store = _stores.get(location.scheme)
+    if store is None:
+        known = ", ".join(sorted(_stores))
+        raise PlanError(f"{location}: no store writes {location.scheme!r}; known: {known}")
+    return store
+
+
+for _name in ("local", "standard", "objects", "remote", "protocols"):
+    importlib.import_module(f"paipa_etl.sinks.{_name}")
+
+from paipa_etl.sinks.files import write  # noqa: E402  (it needs the table above)
+
+
+__all__ = ["Target", "WriteStore", "register", "store_of", "write"]

@@ -18,21 +18,20 @@ from paipa_etl.errors import BadRecord, DamagedInput, PaipaWarning, PlanError, s
 from paipa_etl.formats import Format
 from paipa_etl.formats.batch import BadLine, Batch
 from paipa_etl.formats.blocks import MAX_RECORD, Block
-from paipa_etl.location import OBJECT, Location
+from paipa_etl.location import Location
 from paipa_etl.run import Run
 from paipa_etl.sources import store_of
 from paipa_etl.stores import StoreOptions
 
 
 class Input:
-    """One opened input: what messages call it, and how much of it was read."""
+    """One opened input: what messages call it; the same location twice is two of them."""
 
     def __init__(self, location: Location) -> None:
-        self.name = str(location)
-        self.bytes_read = 0
+        self.location = location
 
     def __str__(self) -> str:
-        return self.name
+        return str(self.location)
 
 
 Piece = tuple[Input, bytes]
@@ -55,6 +54,9 @@ class FileSource:
     _used: list[bool] = field(default_factory=list, compare=False, repr=False)
 
     has_batches = True
+
+    def __str__(self) -> str:
+        return " + ".join(map(str, self.locations))
 
     def expanded(self) -> list[Location]:
         """The locations, wildcards expanded; raises when one matches nothing."""
@@ -86,13 +88,14 @@ class FileSource:
             raise PlanError(f"{once[0]} can be read only once, and was")
         self._used.append(True)
 
-    def _format_of(self, name: str) -> Format:
-        return self.format or formats.from_name(codecs.split_name(name)[0])
+    def format_of(self, location: Location) -> Format:
+        """The format that was asked for, or that the name tells."""
+        return self.format or formats.from_name(codecs.split_name(location.name)[0])
 
     def _input_batches(
         self, source: Input, pieces: Iterator[bytes], run: Run, reads: bool
     ) -> Iterator[Batch]:
-        format = self._format_of(source.name)
+        format = self.format_of(source.location)
         first = 1
         for block in format.cut(pieces, self.max_record):
             if not block.data:
@@ -119,7 +122,7 @@ class FileSource:
                     for piece in self._decoded(location, _counted(raw, read)):
                         yield source, piece
                 except DamagedInput as error:
-                    raise DamagedInput(error.problem, error.byte, source.name) from error.__cause__
+                    raise DamagedInput(error.problem, error.byte, str(source)) from error.__cause__
 
     def _decoded(self, location: Location, raw: Iterator[bytes]) -> Iterator[bytes]:
         head = b""
@@ -178,8 +181,3 @@ def _checked(batch: Batch, run: Run) -> Iterator[Batch]:
         place = batch.place_of(line.index)
         run.policy.decide(BadRecord(f"{place}: {line.problem}: {shown(line.raw)}"), "")
         run.counts.bad += 1
-
-
-def is_own_object(location: Location) -> bool:
-    """Whether a location is the caller's own file object."""
-    return location.scheme == OBJECT

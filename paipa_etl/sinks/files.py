@@ -1,0 +1,273 @@
+"""FileSink: records or raw lines through a format and a codec to one location."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+
+from paipa_etl import codecs, formats
+from paipa_etl.background import WriteBehind
+from paipa_etl.codecs import Codec
+from paipa_etl.codecs.members import Compressor
+from paipa_etl.errors import BadRecord, PlanError
+from paipa_etl.formats import Format
+from paipa_etl.formats.batch import Batch
+from paipa_etl.formats.blocks import BLOCK
+from paipa_etl.location import Location, parse
+from paipa_etl.run import Run
+from paipa_etl.sinks import Target, store_of
+from paipa_etl.stores import StoreOptions
+
+
+class Encoded:
+    """A target behind a codec: what a background thread may do for a run."""
+
+    def __init__(self, target: Target, compressor: Compressor | None, run: Run) -> None:
+        self._target, self._compressor, self._run = target, compressor, run
+
+    def write(self, data: bytes) -> None:
+        """Compress and write."""
+        self._out(self._compressor.compress(data) if self._compressor else data)
+
+    def pause(self) -> None:
+        """Write what the codec holds back."""
+        if self._compressor:
+            self._out(self._compressor.pause())
+
+    def finish(self) -> None:
+        """Write the codec's end."""
+        if self._compressor:
+            self._out(self._compressor.finish())
+
+    def _out(self, data: bytes) -> None:
+        if data:
+            self._target.write(data)
+            self._run.counts.bytes_out += len(data)
+
+
+class OpenFile:
+    """An opened sink. Keeps up to one block of encoded records, and 4 MiB written behind."""
+
+    def __init__(self, sink: FileSink, run: Run) -> None:
+        self._run, self._format = run, sink.output_format
+        compressor = sink.output_codec.start_compressor(sink.level) if sink.output_codec else None
+        location = sink.location
+        self._target = store_of(location).open(location, sink.clobber, sink.options)
+        self._output: Encoded | WriteBehind = Encoded(self._target, compressor, run)
+        if run.background and not self._target.live:
+            self._output = WriteBehind(self._output)
+        if self._target.live:
+            run.idle = self.show
+        self._pending: list[bytes] = []
+        self._size = 0
+
+    def takes_raw(self, format: Format) -> bool:
+        """Whether raw lines of a format can be passed on as they are."""
+        return format == self._format
+
+    def write_batch(self, batch: Batch) -> None:
+        """Pass on a batch's raw lines."""
+        self._flush()
+        self._output.write(batch.raw())
+        self._run.counts.written += len(batch)
+
+    def write_all(self, records: Iterable[Any]) -> None:
+        """Write records as they come; what came before a failure is kept, and shown if live."""
+        try:
+            for line in self._lines(records):
+                self._pending.append(line)
+                self._size += len(line)
+                if self._size >= BLOCK:
+                    self._flush()
+        except Exception:
+            if self._target.live:
+                self.show()
+            raise
+
+    def write(self, record: Any) -> None:
+        """Write one record."""
+        self.write_all((record,))
+
+    def _lines(self, records: Iterable[Any]) -> Iterator[bytes]:
+        encode, run = self._format.encode, self._run
+        for record in records:
+            try:
+                line = encode(record)
+            except BadRecord as error:
+                run.policy.decide(error, f"the sink, {run.place}")
+                run.counts.unencodable += 1
+            else:
+                yield line
+
+    def _flush(self) -> None:
+        if not self._pending:
+            return
+        pending, self._pending, self._size = self._pending, [], 0
+        self._output.write(b"".join(pending))
+        self._run.counts.written += len(pending)
+
+    def show(self) -> None:
+        """Have everything that was written seen by readers of a live output."""
+        self._flush()
+        self._output.pause()
+
+    def commit(self) -> None:
+        """Publish the whole output."""
+        self._flush()
+        self._output.finish()
+        self._target.commit()
+
+    def abort(self, cause: BaseException) -> None:
+        """Leave what was there before."""
+        if isinstance(self._output, WriteBehind):
+            self._output.abort()
+        self._target.abort(cause)
+
+
+@dataclass(frozen=True)
+class FileSink:
+    """One location, with the format and codec that were asked for or that its name tells."""
+
+    location: Location
+    format: Format | None = None
+    codec: Codec | None = None
+    level: int | None = None
+    clobber: bool = True
+    options: StoreOptions = StoreOptions()
+    _opened: threading.local = field(default_factory=threading.local, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.level is None:
+            return
+        if self.output_codec is None:
+            raise PlanError(f"a level is for a compressed output; {self.location} is not one")
+        self.output_codec.check_level(self.level)
+
+    @property
+    def output_codec(self) -> Codec | None:
+        """The codec of the output."""
+        return self.codec or codecs.split_name(self.location.name)[1]
+
+    @property
+    def output_format(self) -> Format:
+        """The format of the output."""
+        return self.format or formats.from_name(codecs.split_name(self.location.name)[0])
+
+    def open(self, run: Run) -> OpenFile:
+        """Open the output; nothing is published before its ``commit``."""
+        return OpenFile(self, run)
+
+    def __enter__(self) -> OpenFile:
+        if getattr(self._opened, "file", None) is not None:
+            raise PlanError(f"{self.location} is open already")
+        self._opened.file = self.open(Run())
+        opened: OpenFile = self._opened.file
+        return opened
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        file, self._opened.file = self._opened.file, None
+        if error is not None:
+            file.abort(error)
+            return
+        try:
+            file.commit()
+        except BaseException as failure:
+            file.abort(failure)
+            raise
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        parts = (self.location, self.format, self.codec, self.level, self.clobber, self.options)
+        return (FileSink, parts)
+
+    def __str__(self) -> str:
+        return str(self.location)
+
+
+def write(
+    target: Any,
+    *,
+    to: str | None = None,
+    level: int | None = None,
+    clobber: bool = True,
+    transport_params: dict[str, Any] | None = None,
+    storage_options: dict[str, Any] | None = None,
+) -> Any:
+    """A sink: the end of a pipeline, or by itself ``with write("out.jsonl") as sink:``.
+
+    ``target`` is a path, a URL, ``-``, a file object, a ``bytearray``, or a list to which
+    records are appended. ``to`` overrides what its suffixes say ("jsonl.zst"), ``level``
+    is the codec's. Leaving the ``with`` block publishes, an exception leaves what was
+    there before. Raises ``PlanError`` for what cannot be.
+    """
+    if isinstance(target, list):
+        return ListSink(target)
+    location = parse(target)
+    format, codec = parse_suffixes(to)
+    options = StoreOptions(transport_params or {}, storage_options or {})
+    return FileSink(location, format, codec, level, clobber, options)
+
+
+def parse_suffixes(suffixes: str | None) -> tuple[Format | None, Codec | None]:
+    """Format and codec of a suffix as in a file name: ``jsonl.gz``, ``zst``, ``txt``."""
+    if not suffixes:
+        return None, None
+    name, codec = codecs.split_name(f".{suffixes.removeprefix('.')}")
+    word = name.removeprefix(".")
+    return (formats.by_name(word) if word else None), codec
+
+
+class OpenList:
+    """An opened list: records are kept until the commit."""
+
+    def __init__(self, target: list[Any], run: Run) -> None:
+        self._target, self._run, self._records = target, run, list[Any]()
+
+    def takes_raw(self, format: Format) -> bool:
+        """A list holds records, never raw lines."""
+        return False
+
+    def write_batch(self, batch: Batch) -> None:
+        """Never called: see ``takes_raw``."""
+        raise NotImplementedError
+
+    def write_all(self, records: Iterable[Any]) -> None:
+        """Keep records."""
+        for record in records:
+            self.write(record)
+
+    def write(self, record: Any) -> None:
+        """Keep one record."""
+        self._records.append(record)
+        self._run.counts.written += 1
+
+    def commit(self) -> None:
+        """Hand all records over."""
+        self._target.extend(self._records)
+
+    def abort(self, cause: BaseException) -> None:
+        """Forget the records."""
+        self._records.clear()
+
+
+@dataclass(frozen=True)
+class ListSink:
+    """The caller's list, extended by all records at once: keeps them all."""
+
+    records: list[Any] = field(repr=False)
+
+    def open(self, run: Run) -> OpenList:
+        """Open the list."""
+        return OpenList(self.records, run)
+
+    def __str__(self) -> str:
+        return "<list>"
+
+
