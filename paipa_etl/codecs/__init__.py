@@ -26,6 +26,9 @@ class Codec:
     padding: int = 0
     """How zero bytes between and after members are grouped; 0: they are not allowed."""
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return (from_suffix, (self.name,))
+
     def start_compressor(self, level: int | None) -> Compressor:
         """A compressor for one output; ``PlanError`` for a level that the codec has not."""
         return self.compressor(self.level if level is None else self.check_level(level))

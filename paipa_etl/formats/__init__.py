@@ -32,6 +32,9 @@ class Format:
     encode: Callable[[Any], bytes] = field(repr=False)
     """From one record to its bytes, record end included; ``BadRecord`` for what it cannot hold."""
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return (by_name, (self.name,))
+
 
 _formats: dict[str, Format] = {}
 

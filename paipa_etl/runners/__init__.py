@@ -1,0 +1,1 @@
+"""Runners: each carries out the same plan (source, steps, sink)."""

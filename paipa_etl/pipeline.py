@@ -1,0 +1,226 @@
+"""Pipeline: source, steps and sink as frozen data; printing it prints the plan."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from paipa_etl.errors import ErrorPolicy, PlanError, shown
+from paipa_etl.formats.blocks import MAX_RECORD
+from paipa_etl.location import LOCAL, Location, parse
+from paipa_etl.report import Report
+from paipa_etl.run import Run
+from paipa_etl.runners import serial
+from paipa_etl.sinks.files import FileSink, ListSink, parse_suffixes, write
+from paipa_etl.sources.files import FileSource
+from paipa_etl.sources.iterables import CallableSource, IterableSource
+from paipa_etl.steps.contract import Step, flatten_steps
+from paipa_etl.stores import StoreOptions
+
+Sources = FileSource | IterableSource | CallableSource
+Sinks = FileSink | ListSink
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """A plan: where records come from, what happens to them, where they go.
+
+    ``source``: a location (path, URL, ``-``, file object, bytes), ``read(...)``, an
+    iterable of records, or a callable that returns one. ``steps``: callables from an
+    iterable to an iterator, nested lists of them flattened. ``sink``: a location,
+    ``write(...)``, a list, or nothing. ``on_error``: ``"fail"`` or ``"skip"``.
+
+    Iterating it pulls records one by one; ``run()`` carries it out. Nothing is opened
+    before either. Raises ``PlanError`` for what cannot be run.
+    """
+
+    source: Any
+    steps: Any = ()
+    sink: Any = None
+    on_error: str = "fail"
+
+    def __post_init__(self) -> None:
+        source, steps = self.source, flatten_steps(self.steps)
+        if isinstance(source, Pipeline):
+            if source.sink is not None:
+                raise PlanError("a pipeline that has a sink is no source")
+            source, steps = source.source, source.steps + steps
+        object.__setattr__(self, "source", _source(source))
+        object.__setattr__(self, "steps", steps)
+        object.__setattr__(self, "sink", _sink(self.sink))
+        ErrorPolicy(self.on_error)  # an unknown one is an error now, not in mid-run
+
+    def __or__(self, other: Any) -> Pipeline:
+        """The pipeline with one more step, or with its sink."""
+        if self.sink is not None:
+            raise PlanError("nothing comes behind a sink")
+        if isinstance(other, Sinks):
+            return replace(self, sink=other)
+        return replace(self, steps=(*self.steps, *flatten_steps(other)))
+
+    def __iter__(self) -> Generator[Any, None, None]:
+        """The records that leave the last step, one by one; starts no thread."""
+        if self.sink is not None:
+            raise PlanError("a pipeline with a sink is carried out by run(), not iterated over")
+        return serial.iterate(self.source, self.steps, Run(self.on_error))
+
+    def run(self, run: Run | None = None) -> Report:
+        """Carry out the plan; without a sink, records are consumed and thrown away.
+
+        Reads ahead and writes behind in threads that end with the run. Raises the
+        first error as itself, with a note of where it happened; then nothing was
+        published. ``run`` lets a caller listen, and read the counts after a failure.
+        """
+        run = run or Run(self.on_error)
+        check_not_same(self.source, self.sink)
+        serial.run(self.source, self.steps, self.sink or Discard(), run)
+        return run.report()
+
+    def __str__(self) -> str:
+        """The plan, a line for the source, each step and the sink."""
+        lines = [f"read   {describe_source(self.source)}"]
+        lines += [f"step   {step}" for step in self.steps]
+        lines += [f"write  {describe_sink(self.sink)}"]
+        return "\n".join(lines)
+
+
+class Discard:
+    """The sink of a pipeline that has none: counts and forgets."""
+
+    def open(self, run: Run) -> Discard:
+        """Nothing is opened."""
+        self._run = run
+        return self
+
+    def takes_raw(self, format: object) -> bool:
+        """Records are made, as a sink would have them."""
+        return False
+
+    def write_batch(self, batch: object) -> None:
+        """Never called: see ``takes_raw``."""
+        raise NotImplementedError
+
+    def write_all(self, records: Iterable[Any]) -> None:
+        """Count records."""
+        for _ in records:
+            self._run.counts.written += 1
+
+    def commit(self) -> None:
+        """Nothing is published."""
+
+    def abort(self, cause: BaseException) -> None:
+        """Nothing is taken back."""
+
+
+def read(
+    *sources: Any,
+    from_: str | None = None,
+    max_record: int = MAX_RECORD,
+    read_ahead: bool = False,
+    transport_params: dict[str, Any] | None = None,
+    storage_options: dict[str, Any] | None = None,
+) -> Pipeline:
+    """Records of one location or of several, one after the other, as a pipeline without steps.
+
+    ``from_`` overrides what suffixes say ("jsonl.gz", "txt", "bytes"); magic bytes tell
+    the codec in any case. ``max_record`` is the most bytes of one record. Iterating
+    starts no thread unless ``read_ahead`` is true. Keeps one block of 128 KiB, or one
+    record. Raises ``InputError`` for an input that is missing, cut or damaged, and
+    ``BadRecord`` for a record that is not valid.
+    """
+    if not sources:
+        raise PlanError("read() needs a location")
+    if max_record < 1:
+        raise PlanError(f"max_record is a number of bytes from 1, not {max_record}")
+    format, codec = parse_suffixes(from_)
+    options = StoreOptions(transport_params or {}, storage_options or {})
+    locations = tuple(map(parse, sources))
+    return Pipeline(FileSource(locations, format, codec, max_record, read_ahead, options))
+
+
+def combine_pipeline(source: Any, steps: Any) -> Any:
+    """Nest generators: an iterator over a source's records behind the steps.
+
+    Where the source is a callable, so is the result: it passes its arguments on to the
+    source. A location or ``read(...)`` is opened when the first record is asked for.
+
+    >>> list(combine_pipeline([3, 1, 2], [sorted, reversed]))
+    [3, 2, 1]
+    >>> list(combine_pipeline(range, [])(2, 4))
+    [2, 3]
+    """
+    if callable(source) and not isinstance(source, Pipeline):
+        return partial(_call, source, flatten_steps(steps))
+    return iter(Pipeline(source, steps))
+
+
+def _call(source: Callable[..., Iterable[Any]], steps: Any, *args: Any, **kw: Any) -> Iterator[Any]:
+    return iter(Pipeline(source(*args, **kw), steps))
+
+
+def _source(source: Any) -> Sources:
+    if isinstance(source, Sources):
+        return source
+    if isinstance(source, (str, bytes, bytearray, memoryview, os.PathLike, Location)):
+        return FileSource((parse(source),))
+    if isinstance(source, (Step, *Sinks.__args__)):
+        raise PlanError(f"not a source: {shown(source)}")
+    if callable(getattr(source, "read", None)):
+        return FileSource((parse(source),))
+    if isinstance(source, Iterable):
+        return IterableSource(source)
+    if callable(source):
+        return CallableSource(source)
+    raise PlanError(f"not a source (a location, an iterable, a callable): {shown(source)}")
+
+
+def _sink(sink: Any) -> Sinks | None:
+    if sink is None or isinstance(sink, Sinks):
+        return sink
+    made: Sinks = write(sink)
+    return made
+
+
+def check_not_same(source: Any, sink: Any) -> None:
+    """Refuse to write over an input; nothing is opened for it."""
+    if not (isinstance(source, FileSource) and isinstance(sink, FileSink)):
+        return
+    for place in source.expanded():
+        if _same(place, sink.location):
+            raise PlanError(f"{sink.location} is both an input and the output")
+
+
+def _same(one: Location, other: Location) -> bool:
+    if one.scheme != other.scheme:
+        return False
+    if one.scheme != LOCAL:
+        return one.target == other.target and one.file is other.file and "://" in one.target
+    try:
+        return os.path.samefile(one.target, other.target) and os.path.isfile(one.target)
+    except OSError:
+        return False
+
+
+def describe_source(source: Sources) -> str:
+    """A source as the plan shows it: location, codec, format."""
+    if not isinstance(source, FileSource):
+        return str(source)
+    place = source.locations[0]
+    sink = FileSink(place, source.format, source.codec)
+    more = f" and {len(source.locations) - 1} more" if len(source.locations) > 1 else ""
+    return f"{place}{more}  ({_kinds(sink)})"
+
+
+def describe_sink(sink: Sinks | None) -> str:
+    """A sink as the plan shows it."""
+    if not isinstance(sink, FileSink):
+        return str(sink) if sink else "nothing (records are consumed)"
+    return f"{sink}  ({_kinds(sink)})"
+
+
+def _kinds(sink: FileSink) -> str:
+    codec = sink.output_codec
+    return f"{sink.output_format.name}, {codec.name}" if codec else sink.output_format.name
