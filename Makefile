@@ -1,0 +1,40 @@
+# The commands of the README. Each makes what it needs: a virtual environment, and what is installed in it.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+
+.PHONY: demo test bench dist clean
+
+demo: $(VENV)/.installed
+	$(BIN)/paipa-etl -v fixtures/events.jsonl.gz out.jsonl
+	@echo; echo "The first records of out.jsonl:"; head -n 3 out.jsonl | cut -c 1-160
+
+test: $(VENV)/.installed-test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+bench: $(VENV)/.installed-bench
+	$(BIN)/python benchmarks/compare.py
+
+dist: $(VENV)/.installed-test
+	$(BIN)/python -m build
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(VENV)/bin/python pyproject.toml paipa_etl/formats/_scan.pyx
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+$(VENV)/.installed-test: $(VENV)/bin/python pyproject.toml paipa_etl/formats/_scan.pyx
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-bench: $(VENV)/bin/python pyproject.toml paipa_etl/formats/_scan.pyx
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench,http]'
+	touch $@ $(VENV)/.installed
+
+clean:
+	rm -rf $(VENV) build dist out.jsonl *.egg-info

@@ -1,0 +1,137 @@
+"""The options: what they are called, what they take, and their environment variables."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from paipa_etl import __version__
+
+RESERVED = ("run", "check", "replay", "cleanup")
+SIZES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+
+DESCRIPTION = "Stream files through Python steps into a file, whole or not at all."
+USAGE = "paipa-etl [options] IN [IN ...] OUT"
+EPILOG = """\
+IN and OUT: a path, a glob, a URL (s3:// gs:// az:// https:// sftp://), - for a standard stream.
+One operand: to standard output. None: standard input to standard output.
+F: module:name, file.py:name, 'file.py:factory("eu", n=3)', or 'lambda r: ...'.
+Every option can be set by a variable: PAIPA_ETL_ON_ERROR=skip.
+Exit: 0 done, 1 bad record or step, 2 usage, 3 input, 4 done with skipped records, 6 output."""
+
+
+class _Step(argparse.Action):
+    """Keeps steps of every kind in the order in which they were given."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option: str | None = None,
+    ) -> None:
+        steps = getattr(namespace, "steps", None) or []
+        namespace.steps = [*steps, (self.dest, values)]
+
+
+def parse_arguments(argv: list[str]) -> argparse.Namespace:
+    """The arguments; ends with help, version or a complaint (exit 2) where there is nothing to run."""
+    parser = _parser()
+    arguments = parser.parse_args([*_from_environment(parser), *argv])
+    operands = arguments.operands
+    if operands and operands[0] in RESERVED:
+        word = operands[0]
+        parser.error(f"{word} is reserved for a command to come; a file of that name is ./{word}")
+    if not operands and sys.stdin.isatty():
+        parser.print_help()
+        parser.exit(2)
+    arguments.steps = getattr(arguments, "steps", None) or []
+    arguments.inputs, arguments.output = _split(operands, arguments, parser)
+    return arguments
+
+
+def _split(
+    operands: list[str], arguments: argparse.Namespace, parser: argparse.ArgumentParser
+) -> tuple[list[str], str]:
+    if arguments.output is not None:
+        return operands or ["-"], arguments.output
+    if len(operands) < 2:
+        return operands or ["-"], "-"
+    *inputs, output = operands
+    if len(inputs) > 1 and os.path.exists(output):
+        parser.error(
+            f"{output!r} exists, and is the last of {len(operands)} operands: name the output "
+            f"with -o if it is to be replaced"
+        )
+    return inputs, output
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "paipa-etl",
+        usage=USAGE,
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("operands", nargs="*", metavar="IN", help=argparse.SUPPRESS)
+    add("-o", "--output", metavar="OUT", help="the output; every operand is an input then")
+    add("-f", "--from", dest="from_", metavar="SUFFIX", help="what the input is: jsonl.gz, txt")
+    add("-t", "--to", metavar="SUFFIX", help="what the output is: jsonl.zst")
+    add("--level", type=int, metavar="N", help="compression level")
+    add("--map", action=_Step, metavar="F", help="call F on each record; what it returns goes on")
+    add("--filter", action=_Step, metavar="F", help="keep the records for which F is true")
+    add("--step", action=_Step, metavar="F", help="a generator step, from records to records")
+    add("--limit", action=_Step, type=int, metavar="N", help="stop after N records")
+    add("--skip", action=_Step, type=int, metavar="N", help="leave out the first N records")
+    add("--on-error", choices=("fail", "skip"), default="fail", help="what a bad record means")
+    add("--max-record", type=size, default=64 << 20, metavar="SIZE", help="64M; most of one record")
+    add("--no-clobber", action="store_true", help="keep an output that exists (exit 2)")
+    add("-n", "--dry-run", action="store_true", help="show plan and first records, write nothing")
+    add("--explain", action="store_true", help="show the plan, read nothing")
+    add("-P", dest="progress", action="store_const", const="tty", help="show a progress bar")
+    add("--progress", choices=("auto", "tty", "log", "off"), default="auto", help="when to show it")
+    add("-q", "--quiet", action="store_true", help="say nothing but errors")
+    add("-v", "--verbose", action="count", default=0, help="tell the report; -vv: tracebacks")
+    add("--report", metavar="FILE", help="write the report there, as JSON")
+    add("--version", action="version", version=f"paipa-etl {__version__}")
+    return parser
+
+
+def _from_environment(parser: argparse.ArgumentParser) -> list[str]:
+    """Options set by ``PAIPA_ETL_...`` variables, as words before the command line's own."""
+    words = []
+    for action in parser._actions:
+        flag = action.option_strings[-1] if action.option_strings else ""
+        value = os.environ.get("PAIPA_ETL_" + flag.removeprefix("--").replace("-", "_").upper())
+        if not flag.startswith("--") or flag in ("--help", "--version") or value is None:
+            continue
+        if action.nargs != 0:
+            words.append(f"{flag}={value}")
+        elif flag == "--verbose":
+            words += [flag] * (int(value) if value.isdigit() else 1)
+        elif value.lower() not in ("", "0", "no", "false"):
+            words.append(flag)
+    return words
+
+
+def size(text: str) -> int:
+    """A number of bytes: 1000, 64K, 64M, 1G (powers of 1,024).
+
+    >>> size("64M")
+    67108864
+    """
+    number = text.lower().removesuffix("ib").removesuffix("b")
+    unit = number[-1:] if number[-1:] in ("k", "m", "g") else ""
+    try:
+        value = int(float(number.removesuffix(unit)) * SIZES[unit])
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"not a size: {text!r}") from None
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"not a size of at least 1 byte: {text!r}")
+    return value

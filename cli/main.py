@@ -1,0 +1,103 @@
+"""The command ``paipa-etl``: what a failure means for the screen and the exit code.
+
+Nothing heavy is imported before the arguments are read, so that --help is quick.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import types
+from typing import TYPE_CHECKING
+
+from paipa_etl.cli.arguments import parse_arguments
+from paipa_etl.errors import PaipaError, describe
+
+if TYPE_CHECKING:
+    import argparse
+
+BROKEN_PIPE = 141
+REJECTS = 4
+GENERATION = 50_000  # objects between two looks of the cyclic collector: records hold no cycles
+
+
+class Interrupted(BaseException):
+    """A signal asks the run to end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def entry() -> None:
+    """What the installed command runs."""
+    sys.exit(main(sys.argv[1:]))
+
+
+def main(argv: list[str]) -> int:
+    """Run the command; the exit code."""
+    arguments = parse_arguments(argv)
+    _handle_signals()
+    try:
+        return _run(arguments)
+    except Interrupted as interrupt:
+        print("paipa-etl: interrupted; the output is as it was before", file=sys.stderr)
+        return 128 + interrupt.number
+    except BrokenPipeError:
+        _drop_standard_output()
+        return BROKEN_PIPE
+    except Exception as error:
+        _complain(error, arguments)
+        return error.exit_code if isinstance(error, PaipaError) else 1
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    import gc
+    import warnings
+
+    from paipa_etl.cli import plan, screen
+
+    warnings.showwarning = screen.show_warning
+    pipeline = plan.build(arguments)
+    if arguments.explain:
+        print(pipeline)
+        return 0
+    if arguments.dry_run:
+        screen.dry_run(pipeline)
+        return 0
+    gc.freeze()
+    gc.set_threshold(GENERATION, 20, 100)
+    report = screen.run(pipeline, arguments)
+    return REJECTS if report.skipped else 0
+
+
+def _handle_signals() -> None:
+    """The first signal ends the run and undoes the output; a second Ctrl-C ends at once."""
+
+    def first(number: int, frame: types.FrameType | None) -> None:
+        for known in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(known, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, second)
+        raise Interrupted(number)
+
+    def second(number: int, frame: types.FrameType | None) -> None:
+        os._exit(128 + number)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup keeps what it set
+            signal.signal(number, first)
+
+
+def _complain(error: Exception, arguments: argparse.Namespace) -> None:
+    if arguments.verbose >= 2:
+        import traceback
+
+        traceback.print_exception(error)
+    print(f"paipa-etl: {describe(error)}", file=sys.stderr)
+
+
+def _drop_standard_output() -> None:
+    """Nobody reads it any more: the interpreter must not complain when it flushes it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+

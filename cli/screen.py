@@ -1,0 +1,137 @@
+"""What a run shows on standard error: progress, warnings, the report. Never data."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from contextlib import closing
+from dataclasses import replace
+from itertools import islice
+from typing import Any, TextIO
+
+from paipa_etl import Pipeline, Report
+from paipa_etl.errors import OutputError, shown
+from paipa_etl.run import Run
+from paipa_etl.sources.files import FileSource
+
+FIRST = 5  # records that a dry run shows
+EVERY = 0.5  # seconds between two looks of the progress bar
+LOG_EVERY = 10.0
+
+
+def run(pipeline: Pipeline, arguments: argparse.Namespace) -> Report:
+    """Run the pipeline; tell the report, also into a file, after a failure too."""
+    bar = _bar(pipeline, arguments)
+    this = Run(pipeline.on_error, heard=bar.heard if bar else None)
+    try:
+        report = pipeline.run(this)
+    finally:
+        if bar:
+            bar.close(this)
+        if arguments.report:
+            _write_report(arguments.report, this.report())
+    _tell(report, arguments)
+    return report
+
+
+def _tell(report: Report, arguments: argparse.Namespace) -> None:
+    if arguments.quiet:
+        return
+    for line in report.errors:
+        print(f"paipa-etl: skipped: {line}", file=sys.stderr)
+    if report.skipped > len(report.errors):
+        more = report.skipped - len(report.errors)
+        print(f"paipa-etl: skipped: {more:,} more", file=sys.stderr)
+    if arguments.verbose or report.skipped or sys.stderr.isatty():
+        print(f"paipa-etl: {report}", file=sys.stderr)
+    for step in report.steps if arguments.verbose else ():
+        print(f"  {step.name}: {step.records_in:,} in, {step.records_out:,} out", file=sys.stderr)
+
+
+def _write_report(path: str, report: Report) -> None:
+    import json
+
+    try:
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(report.to_dict(), file, indent=2, ensure_ascii=False)
+            file.write("\n")
+    except OSError as error:
+        raise OutputError(f"{path}: {error.strerror}") from error
+
+
+def dry_run(pipeline: Pipeline) -> None:
+    """Show the plan and the first records that would be written."""
+    print(pipeline)
+    with closing(iter(replace(pipeline, sink=None))) as records:
+        for record in islice(records, FIRST):
+            print(shown(record, 2_000))
+
+
+def show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """A warning on one line."""
+    print(f"paipa-etl: warning: {shown(str(message), 1_000)}", file=sys.stderr)
+
+
+def _bar(pipeline: Pipeline, arguments: argparse.Namespace) -> _Bar | _Log | None:
+    wanted = "off" if arguments.quiet else arguments.progress
+    source = pipeline.source
+    if wanted == "off" or (wanted == "auto" and not sys.stderr.isatty()):
+        return None
+    size = source.size() if isinstance(source, FileSource) else None
+    return _Log(size) if wanted == "log" else _Bar(size)
+
+
+class _Bar:
+    """tqdm's bar, over the bytes of the inputs as they are stored."""
+
+    def __init__(self, size: int | None) -> None:
+        from tqdm import tqdm
+
+        self._bar: Any = tqdm(
+            total=size, unit="B", unit_scale=True, mininterval=EVERY, file=sys.stderr, leave=False
+        )
+
+    def heard(self, run: Run) -> None:
+        """Look at the counts; the bar decides whether it is time to draw."""
+        self._bar.update(run.counts.bytes_in() - self._bar.n)
+        self._bar.set_postfix_str(f"{run.counts.read:,} records", refresh=False)
+
+    def close(self, run: Run) -> None:
+        """Take the bar away."""
+        self._bar.close()
+
+
+class _Log:
+    """A line every ten seconds, for logs."""
+
+    def __init__(self, size: int | None) -> None:
+        self._size = size
+        self._next = LOG_EVERY
+
+    def heard(self, run: Run) -> None:
+        """Write a line when it is time."""
+        if run.clock() - run.started >= self._next:
+            self._next += LOG_EVERY
+            self._line(run)
+
+    def close(self, run: Run) -> None:
+        """Write the last line."""
+        self._line(run)
+
+    def _line(self, run: Run) -> None:
+        done = run.counts.bytes_in()
+        share = f" of {self._size / 1e6:,.1f} MB" if self._size else ""
+        seconds = run.clock() - run.started
+        print(
+            f"paipa-etl: {done / 1e6:,.1f} MB{share} read, {run.counts.read:,} records, "
+            f"{seconds:.0f} s",
+            file=sys.stderr,
+        )
+

@@ -1,0 +1,68 @@
+"""What every test has: a check that it leaves nothing behind, the command, the sample."""
+
+from __future__ import annotations
+
+import gc
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SAMPLE = ROOT / "fixtures" / "events.jsonl.gz"
+
+
+def open_descriptors() -> set[str]:
+    """What this process has open, by number and target."""
+    found = set()
+    for entry in Path("/dev/fd").iterdir():
+        try:
+            found.add(f"{entry.name} {os.readlink(f'/proc/self/fd/{entry.name}')}")
+        except OSError:  # the descriptor of the listing itself
+            continue
+    return found
+
+
+@pytest.fixture(autouse=True)
+def leaves_nothing(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[None]:
+    """No thread, descriptor or temporary file outlives a test."""
+    threads, descriptors = set(threading.enumerate()), open_descriptors()
+    yield
+    gc.collect()
+    deadline = time.monotonic() + 2
+    while set(threading.enumerate()) - threads and time.monotonic() < deadline:
+        time.sleep(0.005)  # a thread that has ended is listed for an instant longer
+    assert not set(threading.enumerate()) - threads, "threads left behind"
+    assert not list(tmp_path.rglob("*.paipa-tmp")), "temporary files left behind"
+    if "keeps_descriptors" not in request.keywords:
+        assert not open_descriptors() - descriptors, "descriptors left behind"
+
+
+Command = Callable[..., "subprocess.CompletedProcess[Any]"]
+
+
+@pytest.fixture
+def paipa(tmp_path: Path) -> Command:
+    """Run the command in a directory of the test's own; output is captured, as bytes."""
+
+    def run(*words: object, **options: Any) -> subprocess.CompletedProcess[Any]:
+        options.setdefault("cwd", tmp_path)
+        options.setdefault("timeout", 60)
+        options.setdefault("stdin", subprocess.DEVNULL)
+        if "input" in options:
+            del options["stdin"]
+        if "stdout" not in options:
+            options["stdout"] = subprocess.PIPE
+        options.setdefault("stderr", subprocess.PIPE)
+        return subprocess.run([*COMMAND, *map(str, words)], check=False, **options)
+
+    return run
+
+
+COMMAND = [sys.executable, "-m", "paipa_etl"]
