@@ -100,4 +100,3 @@ def _complain(error: Exception, arguments: argparse.Namespace) -> None:
 def _drop_standard_output() -> None:
     """Nobody reads it any more: the interpreter must not complain when it flushes it."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-

@@ -134,4 +134,3 @@ class _Log:
             f"{seconds:.0f} s",
             file=sys.stderr,
         )
-

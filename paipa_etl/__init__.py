@@ -41,7 +41,7 @@ _HOMES = {
     "write": "sinks",
 }
 
-__all__ = [*_HOMES, "__version__", "steps"]  # noqa: PLE0604 (the names stand once, in the table)
+__all__ = [*_HOMES, "__version__", "steps"]
 
 
 def __getattr__(name: str) -> Any:

@@ -6,7 +6,9 @@ import bz2
 
 from paipa_etl.codecs import Codec, register
 
-BLOCK_MAGIC = b"1AY&SY"  # the digits of pi that open each block; an empty file has those of its root
+BLOCK_MAGIC = (
+    b"1AY&SY"  # the digits of pi that open each block; an empty file has those of its root
+)
 END_MAGIC = b"\x17\x72\x45\x38\x50\x90"
 
 

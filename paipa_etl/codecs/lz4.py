@@ -28,14 +28,14 @@ class Lz4Compressor:
 
     def compress(self, data: bytes) -> bytes:
         begin, self._begin = self._begin, b""
-        return begin + self._frame.compress(data)
+        return bytes(begin + self._frame.compress(data))
 
     def pause(self) -> bytes:
         return b""  # auto_flush: nothing is held back
 
     def finish(self) -> bytes:
         begin, self._begin = self._begin, b""
-        return begin + self._frame.flush()
+        return bytes(begin + self._frame.flush())
 
 
 def _member() -> Member:

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from paipa_etl.errors import DamagedInput, MissingDependency
 
-TRIP = 1 << 20  # most bytes that one call may produce: each call takes the GIL back
+TRIP = 1 << 19  # most bytes that one call may produce: each call takes the GIL back
 GATHER = 1 << 18  # tiny members are handed on together, once they amount to this
 FIRST_PIECE = 1 << 12  # what a new member is fed first: the rest of a piece is copied at its end
 

@@ -21,7 +21,7 @@ class ZstdCompressor:
     """Writes one frame with a checksum of its content (off by default in the library)."""
 
     def __init__(self, level: int) -> None:
-        options = {
+        options: dict[int, int] = {
             zstd.CompressionParameter.compression_level: level,
             zstd.CompressionParameter.checksum_flag: 1,
         }

@@ -91,4 +91,6 @@ class Batch:
 
     def place_of(self, index: int) -> str:
         """Where the block's record with this index (bad ones counted) came from."""
-        return f"record {self.first + index:,} of {self.source} (byte {self.block.offset_of(index):,})"
+        return (
+            f"record {self.first + index:,} of {self.source} (byte {self.block.offset_of(index):,})"
+        )

@@ -23,7 +23,7 @@ from paipa_etl.formats._scan_python import MAX_DEPTH
 try:
     from paipa_etl.formats._scan import count_valid, is_finite, may_be_deep
 except ImportError:  # installed without a compiler
-    from paipa_etl.formats._scan_python import (  # type: ignore[assignment]
+    from paipa_etl.formats._scan_python import (
         count_valid,
         is_finite,
         may_be_deep,
@@ -82,7 +82,7 @@ def depth(text: bytes) -> int:
 
 
 def _reworded(message: str, text: bytes) -> str:
-    """msgspec's message for people: it reports half a surrogate pair as a truncated text."""
+    """Msgspec's message for people: it reports half a surrogate pair as a truncated text."""
     message = message.removeprefix("JSON is malformed: ")
     if message == "Input data was truncated":
         half = _SURROGATE.search(text)

@@ -38,7 +38,10 @@ def _decode_carefully(block: Block, reads: bool) -> Batch:
         if not line.strip(BLANK):
             continue
         try:
-            records.append(json_text.decode(line) if reads else json_text.check(line))
+            if reads:
+                records.append(json_text.decode(line))
+            else:
+                json_text.check(line)
         except BadRecord as error:
             bad.append(BadLine(count, str(error), line))
         else:

@@ -60,5 +60,4 @@ for _name in ("local", "standard", "objects", "remote", "protocols"):
 
 from paipa_etl.sinks.files import write  # noqa: E402  (it needs the table above)
 
-
 __all__ = ["Target", "WriteStore", "register", "store_of", "write"]

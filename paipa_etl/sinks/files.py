@@ -136,7 +136,7 @@ class FileSink:
     codec: Codec | None = None
     level: int | None = None
     clobber: bool = True
-    options: StoreOptions = StoreOptions()
+    options: StoreOptions = field(default_factory=StoreOptions)
     _opened: threading.local = field(default_factory=threading.local, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -200,7 +200,7 @@ def write(
     transport_params: dict[str, Any] | None = None,
     storage_options: dict[str, Any] | None = None,
 ) -> Any:
-    """A sink: the end of a pipeline, or by itself ``with write("out.jsonl") as sink:``.
+    """Make a sink: the end of a pipeline, or alone in a ``with`` statement.
 
     ``target`` is a path, a URL, ``-``, a file object, a ``bytearray``, or a list to which
     records are appended. ``to`` overrides what its suffixes say ("jsonl.zst"), ``level``
@@ -269,5 +269,3 @@ class ListSink:
 
     def __str__(self) -> str:
         return "<list>"
-
-

@@ -8,9 +8,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import secrets
 import stat
-from pathlib import Path
 
 from paipa_etl.errors import OutputError, PlanError
 from paipa_etl.location import LOCAL, Location
@@ -147,7 +145,7 @@ class LocalTarget:
 
 def temporary_name(name: str) -> str:
     """A name for the temporary file of a target: ``.{name, shortened}.{random}.paipa-tmp``."""
-    tail = f".{secrets.token_hex(8)}.paipa-tmp"
+    tail = f".{os.urandom(8).hex()}.paipa-tmp"
     kept = os.fsencode(name)[: NAME_LIMIT - 1 - len(tail)]
     return "." + os.fsdecode(kept) + tail
 
@@ -155,9 +153,10 @@ def temporary_name(name: str) -> str:
 def _umask() -> int:
     """The process's umask; where the kernel tells it, without setting it for a moment."""
     with contextlib.suppress(OSError):
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("Umask:"):
-                return int(line.split()[1], 8)
+        with open("/proc/self/status", encoding="ascii", errors="replace") as status:
+            for line in status:
+                if line.startswith("Umask:"):
+                    return int(line.split()[1], 8)
     umask = os.umask(0)
     os.umask(umask)
     return umask

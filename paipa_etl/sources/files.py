@@ -50,7 +50,7 @@ class FileSource:
     codec: Codec | None = None
     max_record: int = MAX_RECORD
     read_ahead: bool = False
-    options: StoreOptions = StoreOptions()
+    options: StoreOptions = field(default_factory=StoreOptions)
     _used: list[bool] = field(default_factory=list, compare=False, repr=False)
 
     has_batches = True

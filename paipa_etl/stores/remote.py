@@ -24,7 +24,7 @@ FSSPEC_ALLOWED = ("memory",)
 
 
 def open_smart(location: Location, mode: str, options: StoreOptions) -> Any:
-    """smart_open's file for a URL; the codec is ours, so its own is off."""
+    """A file of smart_open's for a URL; the codec is ours, so its own is off."""
     try:
         smart_open = importlib.import_module("smart_open")
         url = location.target
@@ -38,7 +38,7 @@ def open_smart(location: Location, mode: str, options: StoreOptions) -> Any:
 
 
 def open_fsspec(location: Location, mode: str, options: StoreOptions) -> Any:
-    """fsspec's file for a URL of a protocol that is allowed; a write waits to be committed."""
+    """A file of fsspec's for a URL of a protocol that is allowed; a write waits to be committed."""
     if location.scheme not in FSSPEC_ALLOWED or "::" in location.target:
         raise PlanError(f"the scheme of {location} is not among those that are allowed")
     fsspec = importlib.import_module("fsspec")
