@@ -47,7 +47,7 @@ class Channel(Generic[T]):
             self._ready.notify()
 
     def get(self) -> T:
-        """Take the next item; waits for one, raises ``Finished`` or what the other end failed with."""
+        """Take the next item; waits for one, raises ``Finished`` or the other end's failure."""
         with self._ready:
             while not self._items and not self._finished:
                 self._ready.wait()

@@ -152,11 +152,10 @@ def temporary_name(name: str) -> str:
 
 def _umask() -> int:
     """The process's umask; where the kernel tells it, without setting it for a moment."""
-    with contextlib.suppress(OSError):
-        with open("/proc/self/status", encoding="ascii", errors="replace") as status:
-            for line in status:
-                if line.startswith("Umask:"):
-                    return int(line.split()[1], 8)
+    with contextlib.suppress(OSError), open("/proc/self/status", "rb") as status:
+        for line in status:
+            if line.startswith(b"Umask:"):
+                return int(line.split()[1], 8)
     umask = os.umask(0)
     os.umask(umask)
     return umask
