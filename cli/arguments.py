@@ -94,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--no-clobber", action="store_true", help="keep an output that exists (exit 2)")
     add("-n", "--dry-run", action="store_true", help="show plan and first records, write nothing")
     add("--explain", action="store_true", help="show the plan, read nothing")
-    add("-P", dest="progress", action="store_const", const="tty", help="show a progress bar")
+    add("-P", dest="progress", action="store_const", const="tty", default="auto", help="show a bar")
     add("--progress", choices=("auto", "tty", "log", "off"), default="auto", help="when to show it")
     add("-q", "--quiet", action="store_true", help="say nothing but errors")
     add("-v", "--verbose", action="count", default=0, help="tell the report; -vv: tracebacks")

@@ -6,8 +6,9 @@ import importlib
 import socket
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote, unquote, urlsplit
 
-from paipa_etl.errors import MissingDependency, PaipaError, PlanError, describe
+from paipa_etl.errors import MissingDependency, PlanError, describe
 from paipa_etl.location import Location
 from paipa_etl.stores import StoreOptions
 
@@ -47,11 +48,13 @@ def open_fsspec(location: Location, mode: str, options: StoreOptions) -> Any:
 
 
 def problem(location: Location, error: Exception) -> str:
-    """What went wrong with a remote location; a URL in the library's words is left out."""
-    words = describe(error)
-    if isinstance(error, PaipaError) or location.target not in words:
-        return f"{location}: {words}"
-    return f"{location}: {words.replace(location.target, str(location))}"
+    """What went wrong with a remote location, without the secrets that the library repeats."""
+    words = describe(error).replace(location.target, str(location))
+    parts = urlsplit(location.target)
+    for secret in (parts.netloc.rpartition("@")[0], parts.query, parts.password, parts.fragment):
+        for form in {secret, unquote(secret), quote(secret)} if secret else ():
+            words = words.replace(form, "…")
+    return f"{location}: {words}"
 
 
 def waker(file: Any) -> Callable[[], None]:
