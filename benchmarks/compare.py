@@ -30,6 +30,7 @@ NAMES = [*(job.name for job in JOBS), "memory"]
 def main() -> int:
     """Run what is asked for; give the exit code."""
     args = arguments()
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # each table at once
     args.data.mkdir(parents=True, exist_ok=True)
     data = Data(args.data, args.size, args.real)
     about = machine()
@@ -43,8 +44,19 @@ def main() -> int:
         found.append(result.plain())
     if args.json:
         args.json.write_text(json.dumps({"machine": about, "jobs": found}, indent=1) + "\n")
+    return conclude(found)
+
+
+def conclude(found: list[dict[str, Any]]) -> int:
+    """Print what was not met and what could not be judged; give the exit code."""
+    print("\n### Verdict\n")
     unmet = [f"{job['name']}: {text}" for job in found for text in job["unmet"]]
-    print("\n" + ("Not met:\n" + "\n".join(f"- {text}" for text in unmet) if unmet else "All met."))
+    unjudged = [f"{job['name']}: {text}" for job in found for text in job.get("not_judged", [])]
+    for heading, texts in (("Not met", unmet), ("Not judged", unjudged)):
+        if texts:
+            print(f"{heading}:\n\n" + "\n".join(f"- {text}" for text in texts) + "\n")
+    if not unmet:
+        print("Every must that was judged is met.")
     return 1 if unmet else 0
 
 
@@ -60,13 +72,13 @@ def compare(job: Job, data: Data, args: argparse.Namespace) -> dict[str, Any]:
     rows = Contest(job, data, args.command, args.rounds).rows(able)
     unmet, open_ = judged(job, rows)
     print(f"{plain / 1e6:,.0f} MB of JSON Lines, {source.stat().st_size / 1e6:,.0f} MB as read.\n")
-    print(table(rows))
+    print(table(rows) + "\n")
     for text in (
         *(f"not met: {text}" for text in unmet),
         *(f"not judged: {text}" for text in open_),
         *(f"left out as slow, --all runs it: {name}" for name in left_out),
     ):
-        print(f"\n- {text}")
+        print(f"- {text}")
     return {
         "name": job.name,
         "title": job.title,

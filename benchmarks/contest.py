@@ -40,7 +40,7 @@ class Contest:
 
     def warmed(self, tool: Tool) -> Row:
         """Try each way once and keep the quickest of those that give the right records."""
-        if missing := tool.missing():
+        if missing := tool.missing(self.job.suffix):
             return Row(tool.name, "", f"missing: {', '.join(missing)}")
         tried = [self.tried(tool, way) for way in tool.ways]
         right = [row for row in tried if row.counts]

@@ -35,6 +35,7 @@ class Cost:
     wall: float  # seconds
     cpu: float  # seconds
     peaks: tuple[float, ...]  # MB, of each process of the pipeline
+    codes: tuple[int, ...]  # how each process ended; below zero, by which signal
     failed: str
     said: str  # the end of what was written to standard error
 
@@ -61,6 +62,7 @@ def run(command: str, places: Mapping[str, str], folder: Path, patience: float =
         wall,
         sum(usage.ru_utime + usage.ru_stime for usage in usages),
         tuple(peak(u, seen.get(child.pid, 0)) for u, child in zip(usages, children, strict=True)),
+        tuple(child.returncode for child in children),
         ", ".join(
             f"{Path(argv[0]).name} ended with {child.returncode}"
             for argv, child in zip(argvs, children, strict=True)

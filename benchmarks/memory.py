@@ -15,6 +15,7 @@ GIANT = 1_000_000_000
 MOST = 60  # MB, on any input
 APART = 3  # MB between little and much input
 MOST_REFUSING = 200  # MB, while a giant record is refused
+RIGHT = ("whole", "refused")  # how the remark on a right run begins
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def counted(source: Path, size: int, ours: str, folder: Path) -> tuple[str, Cost
     count = folder / "count"
     cost = run(f"{ours} -q {{source}} - | wc -c > {{out}}", places(source, count), folder)
     whole = count.read_text().strip() == str(size)
-    remark = cost.failed or ("all of it came out" if whole else "WRONG: not all of it came out")
+    remark = cost.failed or ("whole" if whole else "WRONG: not all of it came out")
     return f"{size / 1e6:,.0f} MB of events, .gz", cost, remark
 
 
@@ -65,12 +66,12 @@ def refused(source: Path, ours: str, folder: Path) -> tuple[str, Cost, str]:
     out = folder / "out.jsonl"
     out.unlink(missing_ok=True)
     cost = run(f"{ours} -q {{source}} {{out}}", places(source, out), folder)
-    remark = f"refused: {cost.failed}" if cost.failed else "WRONG: accepted"
-    return (
-        f"one record of {GIANT / 1e6:,.0f} MB, .gz",
-        cost,
-        remark + ", output left" * out.exists(),
-    )
+    # A program that was killed has not refused.
+    remark = "refused" if cost.codes[0] > 0 else f"WRONG: {cost.failed or 'accepted'}"
+    if out.exists():
+        remark = "WRONG: output left behind"
+    said = cost.said.splitlines()[-1][:160] if cost.said else "without a word"
+    return f"one record of {GIANT / 1e6:,.0f} MB, .gz", cost, f"{remark}: {said}"
 
 
 def unmet(runs: list[tuple[str, Cost, str]]) -> list[str]:
@@ -83,13 +84,8 @@ def unmet(runs: list[tuple[str, Cost, str]]) -> list[str]:
         f"peaks within {APART} MB ({little:.1f}, {much:.1f})": abs(much - little) <= APART,
         f"peak at most {MOST_REFUSING} MB (is {giant_run:.1f})": giant_run <= MOST_REFUSING,
     }
-    wrong = [f"{label}: {remark}" for label, cost, remark in runs[:-1] if remark[0] != "a"]
-    refusal = runs[-1][2]
-    return [
-        *(text for text, met in checks.items() if not met),
-        *wrong,
-        *([] if refusal.startswith("refused") and "left" not in refusal else [refusal]),
-    ]
+    wrong = [f"{label}: {remark}" for label, _, remark in runs if not remark.startswith(RIGHT)]
+    return [text for text, met in checks.items() if not met] + wrong
 
 
 def places(source: Path, out: Path) -> dict[str, str]:

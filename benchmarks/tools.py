@@ -31,9 +31,11 @@ class Tool:
     suffixes: tuple[str, ...] = field(default=tuple(CAT))
     checked: bool = True  # its output is to be compared
 
-    def missing(self) -> list[str]:
-        """Name what this tool needs and this machine lacks."""
-        programs = [name for name in self.programs if not shutil.which(name)]
+    def missing(self, suffix: str) -> list[str]:
+        """Name what this tool needs for a source with that suffix and this machine lacks."""
+        cat = CAT[suffix].split()[0] if any("{cat}" in line for line in self.ways.values()) else ""
+        needed = [*self.programs, cat] if cat else self.programs
+        programs = [name for name in needed if not shutil.which(name)]
         return programs + [name for name in self.modules if not importlib.util.find_spec(name)]
 
     def command(self, way: str, suffix: str, ours: str) -> str:
@@ -60,11 +62,11 @@ COPY = (
         modules=("polars",),
     ),
     Tool("smart_open loop", python("smart_open_copy"), modules=("smart_open",), slow=True),
-    Tool("jq", {"": "{cat} {source} | jq -c . > {out}"}, programs=("jq", "zcat"), slow=True),
+    Tool("jq", {"": "{cat} {source} | jq -c . > {out}"}, programs=("jq",), slow=True),
     Tool(
         "Miller",
         {"": "{cat} {source} | mlr --ijsonl --ojsonl cat > {out}"},
-        programs=("mlr", "zcat"),
+        programs=("mlr",),
         slow=True,
     ),
 )

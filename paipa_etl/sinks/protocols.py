@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from typing import Any
 
 from paipa_etl.errors import OutputError, PaipaError, PlanError
 from paipa_etl.location import Location
 from paipa_etl.sinks import Target, WriteStore, register
 from paipa_etl.stores import StoreOptions
-from paipa_etl.stores.remote import FSSPEC_ALLOWED, open_fsspec, problem
+from paipa_etl.stores.remote import FSSPEC_ALLOWED, fsspec_of, problem
 
 
 class ProtocolTarget:
-    """One fsspec file that waits to be committed."""
+    """A temporary file beside the target, moved to its name when it is whole."""
 
     live = False
 
     def __init__(self, location: Location, options: StoreOptions) -> None:
         self._location = location
         try:
-            self._file: Any = open_fsspec(location, "wb", options)
+            self._filesystem, self._path = fsspec_of(location, options)
+            self._temporary = f"{self._path}.{os.urandom(8).hex()}.paipa-tmp"
+            self._file: Any = self._filesystem.open(self._temporary, "wb")
         except PaipaError:
             raise
         except Exception as error:  # each file system has its own
@@ -34,17 +37,18 @@ class ProtocolTarget:
             raise OutputError(problem(self._location, error)) from None
 
     def commit(self) -> None:
-        """Close the file, then move it to its name."""
+        """Publish the whole file under its name."""
         try:
             self._file.close()
-            self._file.commit()
+            self._filesystem.mv(self._temporary, self._path)
         except Exception as error:
             raise OutputError(problem(self._location, error)) from None
 
     def abort(self, cause: BaseException) -> None:
-        """Forget the file."""
+        """Remove the temporary file."""
         with contextlib.suppress(Exception):  # the cause is what the caller must see
-            self._file.discard()
+            self._file.close()
+            self._filesystem.rm(self._temporary)
 
 
 def open_protocol(location: Location, clobber: bool, options: StoreOptions) -> Target:

@@ -10,13 +10,14 @@ from paipa_etl.sources import ReadStore, register
 from paipa_etl.stop import Stop
 from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.descriptors import TRIP
-from paipa_etl.stores.remote import FSSPEC_ALLOWED, open_fsspec, problem
+from paipa_etl.stores.remote import FSSPEC_ALLOWED, fsspec_of, problem
 
 
 def pieces(location: Location, stop: Stop, options: StoreOptions) -> Generator[bytes, None, None]:
     """The bytes of a file, in order."""
     try:
-        with open_fsspec(location, "rb", options) as file:
+        filesystem, path = fsspec_of(location, options)
+        with filesystem.open(path, "rb") as file:
             while piece := file.read(TRIP):
                 yield piece
     except PaipaError:

@@ -104,7 +104,7 @@ def flatten_steps(steps: object) -> tuple[Step, ...]:
         return tuple(step for part in steps for step in flatten_steps(part))
     if isinstance(steps, Step):
         return (steps,)
-    if isinstance(steps, type):
+    if isinstance(steps, type) and not hasattr(steps, "__iter__"):  # enumerate is a step too
         raise PlanError(f"a step is an instance, not a class: {steps.__name__}()")
     if callable(steps):
         return (Opaque(steps),)

@@ -38,13 +38,13 @@ def open_smart(location: Location, mode: str, options: StoreOptions) -> Any:
         raise MissingDependency(f"{location.scheme}://", EXTRAS[location.scheme]) from error
 
 
-def open_fsspec(location: Location, mode: str, options: StoreOptions) -> Any:
-    """A file of fsspec's for a URL of a protocol that is allowed; a write waits to be committed."""
+def fsspec_of(location: Location, options: StoreOptions) -> tuple[Any, str]:
+    """The file system of fsspec's, and the path in it, for a protocol that is allowed."""
     if location.scheme not in FSSPEC_ALLOWED or "::" in location.target:
         raise PlanError(f"the scheme of {location} is not among those that are allowed")
     fsspec = importlib.import_module("fsspec")
     filesystem, path = fsspec.core.url_to_fs(location.target, **options.storage_options)
-    return filesystem.open(path, mode, **({"autocommit": False} if "w" in mode else {}))
+    return filesystem, path
 
 
 def problem(location: Location, error: Exception) -> str:

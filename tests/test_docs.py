@@ -1,0 +1,48 @@
+"""Every example of the README and the docs runs as it stands."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, SAMPLE
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+FENCE = re.compile(r"(<!-- not run: [^>]+-->\n)?```(\w+)\n(.*?)```", re.DOTALL)
+EXAMPLES = [
+    pytest.param(kind, text, id=f"{page.name}-{number}")
+    for page in PAGES
+    for number, (opted_out, kind, text) in enumerate(FENCE.findall(page.read_text()))
+    if not opted_out and kind in ("python", "sh")
+]
+
+
+@pytest.mark.parametrize(("kind", "text"), EXAMPLES)
+def test_an_example_runs(kind: str, text: str, tmp_path: Path) -> None:
+    for name in ("events.jsonl.gz", "in.jsonl.gz"):
+        shutil.copy(SAMPLE, tmp_path / name)
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    shutil.copy(ROOT / "examples" / "clean.py", tmp_path)
+    (tmp_path / "fixtures").mkdir()
+    shutil.copy(SAMPLE, tmp_path / "fixtures")
+    if kind == "python":
+        programs = [[sys.executable, "-W", "error", "-c", text]]
+    else:
+        lines = [line for line in text.splitlines() if line.startswith("paipa-etl ")]
+        programs = [["sh", "-c", line] for line in lines]
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+    for program in programs:
+        done = subprocess.run(
+            program,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "PATH": path},
+        )
+        assert done.returncode == 0, (program[-1], done.stderr)

@@ -1,0 +1,79 @@
+"""The house: no room imports leftwards or sideways, and each thing is done in its one place."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+# From left to right; a room may import those to its right only, and within itself.
+# `run` and `stop` are what the design calls a run's shared things: below the steps.
+RANKS = [
+    {"__main__"},
+    {"cli"},
+    {"pipeline"},
+    {"runners"},
+    {"sources", "sinks", "steps"},
+    {"stores"},
+    {"background", "run"},
+    {"channel", "report", "stop"},
+    {"formats", "codecs", "location"},
+    {"errors"},
+]
+FILES = [*sorted((ROOT / "paipa_etl").rglob("*.py")), *sorted((ROOT / "cli").glob("*.py"))]
+FILES = [path for path in FILES if "paipa_etl/cli" not in str(path)]
+
+
+def room_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).parts
+    return parts[0] if parts[0] == "cli" else parts[1].removesuffix(".py")
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{name.name}" for name in node.names)
+        elif isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+
+
+def rank(room: str) -> int | None:
+    return next((n for n, rooms in enumerate(RANKS) if room in rooms), None)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_no_import_goes_leftwards_or_sideways(path: Path) -> None:
+    here = room_of(path)
+    if here == "__init__":
+        return  # the public names, each imported when it is asked for
+    assert rank(here) is not None, f"{here} is a room of which this test knows nothing"
+    for module in imports(path):
+        if not module.startswith("paipa_etl."):
+            continue
+        room = module.split(".")[1]
+        there = rank(room)
+        assert there is None or room == here or there > rank(here), f"{here} imports {module}"
+
+
+def users_of(module: str) -> list[str]:
+    return [path.name for path in FILES if module in set(imports(path))]
+
+
+def test_only_one_file_imports_orjson() -> None:
+    assert users_of("orjson") == ["json_text.py"]
+
+
+def test_threads_start_in_one_room() -> None:
+    starters = [path.name for path in FILES if "threading.Thread(" in path.read_text()]
+    assert starters == ["background.py"]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_a_file_is_one_room(path: Path) -> None:
+    text = path.read_text()
+    assert len(text.splitlines()) <= 320
+    assert not text or ast.get_docstring(ast.parse(text)), "a module says what it is for"
