@@ -226,7 +226,7 @@ def s3() -> Iterator[Any]:
         aws_access_key_id="key",
         aws_secret_access_key="secret",
     )
-    client.create_bucket(Bucket="b")
+    client.create_bucket(Bucket="bucket")
     yield client
     client.close()
     server.stop()
@@ -236,18 +236,18 @@ def s3() -> Iterator[Any]:
 @pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")
 def test_s3_is_transformed_in_stream_and_published_whole(s3: Any) -> None:
     words = {"transport_params": {"client": s3}}
-    s3.upload_file(str(SAMPLE), "b", "in.jsonl.gz")
-    source, target = read("s3://b/in.jsonl.gz", **words), write("s3://b/out.jsonl.zst", **words)
+    s3.upload_file(str(SAMPLE), "bucket", "in.jsonl.gz")
+    source, target = read("s3://bucket/in.jsonl.gz", **words), write("s3://bucket/out.jsonl.zst", **words)
     report = (source | steps.map(lambda r: r["id"]) | target).run()
     expected = [record["id"] for record in read(SAMPLE)]
-    assert list(read("s3://b/out.jsonl.zst", **words)) == expected
+    assert list(read("s3://bucket/out.jsonl.zst", **words)) == expected
     assert report.balanced
-    before = s3.get_object(Bucket="b", Key="out.jsonl.zst")["ETag"]
+    before = s3.get_object(Bucket="bucket", Key="out.jsonl.zst")["ETag"]
     for at in (0, 14_000):
         bad = steps.map(lambda r, at=at: r["id"] if r["id"] != expected[at] else 1 // 0)
         with pytest.raises(ZeroDivisionError):
             (source | bad | target).run()
-    assert s3.get_object(Bucket="b", Key="out.jsonl.zst")["ETag"] == before
-    assert "Uploads" not in s3.list_multipart_uploads(Bucket="b")
+    assert s3.get_object(Bucket="bucket", Key="out.jsonl.zst")["ETag"] == before
+    assert "Uploads" not in s3.list_multipart_uploads(Bucket="bucket")
     with pytest.raises(InputError, match="missing"):
-        read("s3://b/missing", **words).run()
+        read("s3://bucket/missing", **words).run()
