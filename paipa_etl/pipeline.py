@@ -147,8 +147,8 @@ def combine_pipeline(source: Any, steps: Any) -> Any:
     Where the source is a callable, so is the result: it passes its arguments on to the
     source. A location or ``read(...)`` is opened when the first record is asked for.
 
-    >>> list(combine_pipeline([3, 1, 2], [sorted, reversed]))
-    [3, 2, 1]
+    >>> list(combine_pipeline([3, 1, 2], [sorted, enumerate]))
+    [(0, 1), (1, 2), (2, 3)]
     >>> list(combine_pipeline(range, [])(2, 4))
     [2, 3]
     """

@@ -237,7 +237,10 @@ def s3() -> Iterator[Any]:
 def test_s3_is_transformed_in_stream_and_published_whole(s3: Any) -> None:
     words = {"transport_params": {"client": s3}}
     s3.upload_file(str(SAMPLE), "bucket", "in.jsonl.gz")
-    source, target = read("s3://bucket/in.jsonl.gz", **words), write("s3://bucket/out.jsonl.zst", **words)
+    source, target = (
+        read("s3://bucket/in.jsonl.gz", **words),
+        write("s3://bucket/out.jsonl.zst", **words),
+    )
     report = (source | steps.map(lambda r: r["id"]) | target).run()
     expected = [record["id"] for record in read(SAMPLE)]
     assert list(read("s3://bucket/out.jsonl.zst", **words)) == expected

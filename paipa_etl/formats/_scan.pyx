@@ -292,28 +292,6 @@ def count_valid(bytes block not None):
     return count
 
 
-cdef Py_ssize_t _most_openers(const unsigned char *at, const unsigned char *end) noexcept nogil:
-    cdef Py_ssize_t most = 0, count = 0
-    while at < end:
-        if (at[0] | 0x20) == c'{':
-            count += 1
-        elif at[0] == c'\n':
-            most = max(most, count)
-            count = 0
-        at += 1
-    return max(most, count)
-
-
-def may_be_deep(bytes block not None):
-    """Whether a line of the block has more opening brackets than a value may nest."""
-    cdef const unsigned char *start = block
-    cdef const unsigned char *end = start + len(block)
-    cdef Py_ssize_t most
-    with nogil:
-        most = _most_openers(start, end)
-    return most > MAX_DEPTH
-
-
 cdef bint _finite(object value, int depth) except -1:
     cdef object key, item
     if type(value) is dict:

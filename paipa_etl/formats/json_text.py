@@ -18,16 +18,12 @@ import msgspec
 import orjson
 
 from paipa_etl.errors import BadRecord, shown
-from paipa_etl.formats._scan_python import MAX_DEPTH
+from paipa_etl.formats._scan_python import MAX_DEPTH, may_be_deep
 
 try:
-    from paipa_etl.formats._scan import count_valid, is_finite, may_be_deep
+    from paipa_etl.formats._scan import count_valid, is_finite
 except ImportError:  # installed without a compiler
-    from paipa_etl.formats._scan_python import (
-        count_valid,
-        is_finite,
-        may_be_deep,
-    )
+    from paipa_etl.formats._scan_python import count_valid, is_finite
 
 __all__ = ["check", "count_valid", "decode", "decode_all", "encode", "may_be_deep"]
 

@@ -27,8 +27,8 @@ class _Counting(Step):
 
     def __post_init__(self) -> None:
         if not isinstance(self.count, int) or self.count < self.least:
-            name = type(self).__name__.lower()
-            raise PlanError(f"{name} takes a whole number from {self.least}, not {self.count!r}")
+            word = str(self).partition("(")[0]
+            raise PlanError(f"{word} takes a whole number from {self.least}, not {self.count!r}")
 
     def __str__(self) -> str:
         return f"{type(self).__name__.lower()}({self.count})"
