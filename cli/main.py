@@ -42,7 +42,7 @@ def main(argv: list[str]) -> int:
     try:
         return _run(arguments)
     except Interrupted as interrupt:
-        print("paipa-etl: interrupted; the output is as it was before", file=sys.stderr)
+        print("paipa-etl: interrupted before the end of the run", file=sys.stderr)
         return 128 + interrupt.number
     except BrokenPipeError:
         _drop_standard_output()

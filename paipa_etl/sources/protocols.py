@@ -7,7 +7,7 @@ from collections.abc import Generator
 from paipa_etl.errors import InputError, PaipaError
 from paipa_etl.location import Location
 from paipa_etl.sources import ReadStore, register
-from paipa_etl.stop import Stop
+from paipa_etl.stop import Stop, Stopped
 from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.descriptors import TRIP
 from paipa_etl.stores.remote import FSSPEC_ALLOWED, fsspec_of, problem
@@ -20,7 +20,9 @@ def pieces(location: Location, stop: Stop, options: StoreOptions) -> Generator[b
         with filesystem.open(path, "rb") as file:
             while piece := file.read(TRIP):
                 yield piece
-    except PaipaError:
+                if stop.is_set:
+                    raise Stopped
+    except (PaipaError, Stopped):
         raise
     except Exception as error:  # each file system has its own
         raise InputError(problem(location, error)) from None

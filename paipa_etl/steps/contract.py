@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import enum
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,9 +84,10 @@ class Opaque(Step):
         records = iter(records)
         while True:
             try:
-                for record in self.function(records):
-                    count.given += 1
-                    yield record
+                with closing_if_it_can(self.function(records)) as flow:
+                    for record in flow:
+                        count.given += 1
+                        yield record
                 return
             except Exception as error:
                 if is_noted(error) or isinstance(error, PaipaError):
@@ -96,6 +98,17 @@ class Opaque(Step):
 
     def __str__(self) -> str:
         return name_of(self.function)
+
+
+@contextmanager
+def closing_if_it_can(flow: Iterable[Any]) -> Generator[Iterable[Any], None, None]:
+    """Close a user's generator when its records are no longer wanted, not when it is collected."""
+    try:
+        yield flow
+    finally:
+        close = getattr(flow, "close", None)
+        if isinstance(flow, Iterator) and callable(close):
+            close()
 
 
 def flatten_steps(steps: object) -> tuple[Step, ...]:

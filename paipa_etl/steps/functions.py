@@ -10,7 +10,7 @@ from typing import Any
 from paipa_etl.formats.batch import Batch
 from paipa_etl.report import StepCount
 from paipa_etl.run import Run
-from paipa_etl.steps.contract import BatchFlow, Flow, Step, guarded, name_of
+from paipa_etl.steps.contract import BatchFlow, Flow, Step, closing_if_it_can, guarded, name_of
 
 Function = Callable[[Any], Any]
 
@@ -51,9 +51,10 @@ class FlatMap(Step):
         for record in records:
             given = 0
             try:
-                for item in self._items(record):
-                    given += 1
-                    yield item
+                with closing_if_it_can(self._items(record)) as items:
+                    for item in items:
+                        given += 1
+                        yield item
             except Exception as error:
                 count.expanded += given  # its own count is in what guarded() adds
                 given = 1

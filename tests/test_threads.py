@@ -1,0 +1,145 @@
+"""Threads: hand-over is bounded, every end wakes the other, and each ends with its run."""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from paipa_etl.background import WriteBehind, read_ahead
+from paipa_etl.channel import Abandoned, Channel, Finished
+from paipa_etl.stop import Stop
+
+
+def started(work: Any) -> threading.Thread:
+    thread = threading.Thread(target=work)
+    thread.start()
+    return thread
+
+
+def test_a_channel_holds_its_limit_or_one_larger_item() -> None:
+    channel: Channel[int | None] = Channel(10)
+    held: list[int] = []
+    most = 0
+
+    def give() -> None:
+        for size in (4, 4, 4, 50, 4, 6):
+            channel.put(size, size)
+            held.append(size)
+        channel.put(None, 0)
+        channel.finish()
+
+    thread = started(give)
+    taken = []
+    for _ in range(7):
+        taken.append(channel.get())
+        most = max(most, channel._held)
+    with pytest.raises(Finished):
+        channel.get()
+    thread.join()
+    assert taken == [4, 4, 4, 50, 4, 6, None]
+    assert most <= 50
+
+
+def test_an_abandoned_channel_wakes_the_giver() -> None:
+    channel: Channel[bytes] = Channel(1)
+    outcome: list[str] = []
+
+    def give() -> None:
+        try:
+            while True:
+                channel.put(b"xx", 2)
+        except Abandoned:
+            outcome.append("abandoned")
+
+    thread = started(give)
+    channel.get()
+    channel.abandon()
+    thread.join(10)
+    assert outcome == ["abandoned"]
+
+
+def test_a_failure_comes_behind_the_last_item() -> None:
+    channel: Channel[int] = Channel(10)
+    channel.put(1, 1)
+    channel.finish(KeyError("cause"))
+    assert channel.get() == 1
+    with pytest.raises(KeyError, match="cause"):
+        channel.get()
+
+
+def test_reading_ahead_closes_the_generator_in_the_thread_that_ran_it() -> None:
+    threads: list[threading.Thread] = []
+
+    def source() -> Iterator[bytes]:
+        try:
+            while True:
+                yield b"x" * 100_000
+        finally:
+            threads.append(threading.current_thread())
+
+    ahead: Any = read_ahead(source(), len, Stop())  # type: ignore[arg-type]
+    next(ahead)
+    ahead.close()
+    assert [thread.name for thread in threads] == ["paipa-read-ahead"]
+    assert not threads[0].is_alive()
+
+
+def test_reading_ahead_raises_what_the_generator_raised() -> None:
+    def source() -> Iterator[bytes]:
+        yield b"1"
+        raise ZeroDivisionError
+
+    ahead = read_ahead(source(), len, Stop())  # type: ignore[arg-type]
+    assert next(ahead) == b"1"
+    with pytest.raises(ZeroDivisionError):
+        next(ahead)
+
+
+class Full:
+    def write(self, data: bytes) -> None:
+        raise OSError("full")
+
+    def pause(self) -> None: ...
+    def finish(self) -> None: ...
+
+
+def flood(behind: WriteBehind) -> None:
+    for _ in range(1000):
+        behind.write(b"x" * 100_000)
+
+
+def test_writing_behind_raises_what_the_output_raised() -> None:
+    behind = WriteBehind(Full())
+    with pytest.raises(OSError, match="full"):
+        flood(behind)
+    behind.abort()
+    behind = WriteBehind(Full())
+    behind.write(b"x")
+    with pytest.raises(OSError, match="full"):
+        behind.finish()
+
+
+@pytest.mark.parametrize("first", ["set", "fileno"])
+def test_a_stop_wakes_a_wait_in_poll(first: str) -> None:
+    stop = Stop()
+    if first == "set":
+        stop.set()
+    descriptor = stop.fileno()
+    stop.set()
+    assert select.select([descriptor], [], [], 10)[0] == [descriptor]
+    stop.close()
+
+
+def test_a_stop_calls_what_waits_elsewhere() -> None:
+    stop = Stop()
+    reader, writer = os.pipe()
+    with stop.waking(lambda: os.close(writer)):
+        thread = started(stop.set)
+        assert os.read(reader, 1) == b""
+        thread.join()
+    os.close(reader)
