@@ -25,8 +25,8 @@ class Format:
 
     name: str
     suffixes: tuple[str, ...]
-    cut: Callable[[Iterable[bytes], int], Iterator[Block]] = field(repr=False)
-    """From pieces of a stream, and the most bytes of one record, to blocks."""
+    cut: Callable[[Iterable[bytes], int, int], Iterator[Block]] = field(repr=False)
+    """From pieces of a stream, the most bytes of one record and of one block, to blocks."""
     decode: Callable[[Block, bool], Batch] = field(repr=False)
     """From a block to a batch; the flag says whether a step reads the records, or raw lines do."""
     encode: Callable[[Any], bytes] = field(repr=False)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 BLOCK = 1 << 17  # about this many bytes a block: large enough for C speed, small for the cache
+DECODED_BLOCK = 1 << 15  # where records are made of it: they take ten times its room in the cache
 MAX_RECORD = 64 << 20
 BLANK = b" \t\r"
 
@@ -45,14 +46,14 @@ class Block:
 
 
 def cut_lines(
-    pieces: Iterable[bytes], max_record: int, *, blanks_count: bool = False
+    pieces: Iterable[bytes], max_record: int, size: int = BLOCK, *, blanks_count: bool = False
 ) -> Iterator[Block]:
     """Yield blocks of whole lines; keeps one block, or one line up to ``max_record`` bytes.
 
     An empty piece is passed on as an empty block. A longer line gives one block
     marked ``oversize`` as soon as it is known to be one, and is read past.
     """
-    cutter = _LineCutter(max_record, blanks_count)
+    cutter = _LineCutter(max_record, size, blanks_count)
     for piece in pieces:
         if piece:
             yield from cutter.cut(piece)
@@ -64,10 +65,10 @@ def cut_lines(
 class _LineCutter:
     """What is held between two pieces: the beginning of a line, or that one is read past."""
 
-    def __init__(self, max_record: int, blanks_count: bool) -> None:
+    def __init__(self, max_record: int, size: int, blanks_count: bool) -> None:
         self.offset = 0
         self._max_record = max_record
-        self._size = min(BLOCK, max_record + 1)
+        self._size = min(size, max_record + 1)
         self._held: list[bytes] = []
         self._held_size = 0
         self._passing = False

@@ -17,7 +17,7 @@ from paipa_etl.codecs.members import MemberDecoder
 from paipa_etl.errors import BadRecord, DamagedInput, PaipaWarning, PlanError, shown
 from paipa_etl.formats import Format
 from paipa_etl.formats.batch import BadLine, Batch
-from paipa_etl.formats.blocks import MAX_RECORD, Block
+from paipa_etl.formats.blocks import BLOCK, DECODED_BLOCK, MAX_RECORD, Block
 from paipa_etl.location import Location
 from paipa_etl.run import Run
 from paipa_etl.sources import store_of
@@ -97,7 +97,8 @@ class FileSource:
     ) -> Iterator[Batch]:
         format = self.format_of(source.location)
         first = 1
-        for block in format.cut(pieces, self.max_record):
+        size = DECODED_BLOCK if reads else BLOCK
+        for block in format.cut(pieces, self.max_record, size):
             if not block.data:
                 run.idle()
                 continue

@@ -1,0 +1,147 @@
+"""Remote stores on real servers of our own: S3 with multipart uploads, HTTP with cut bodies."""
+
+from __future__ import annotations
+
+import gzip
+import http.server
+import os
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from paipa_etl import InputError, OutputError, Pipeline, read, steps, write
+
+PART = 5 << 20  # the smallest part that the protocol allows
+WORD = "x" * 1000
+
+pytestmark = [
+    pytest.mark.keeps_descriptors,
+    pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[Any]:
+    """A client of a server that runs for the module."""
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    client = boto3.client(
+        "s3",
+        endpoint_url=f"http://{host}:{port}",
+        region_name="us-east-1",
+        aws_access_key_id="key",
+        aws_secret_access_key="secret",
+    )
+    client.create_bucket(Bucket="uploads")
+    yield client
+    client.close()
+    server.stop()
+
+
+def words_of(s3: Any) -> dict[str, Any]:
+    return {"transport_params": {"client": s3, "min_part_size": PART}}
+
+
+@pytest.mark.parametrize("at", [0, 9_000, 19_999])
+def test_an_upload_of_many_parts_that_fails_is_aborted(s3: Any, at: int) -> None:
+    target = write("s3://uploads/many.jsonl", **words_of(s3))
+    s3.put_object(Bucket="uploads", Key="many.jsonl", Body=b"old")
+
+    def fail(n: int) -> str:
+        if n == at:
+            raise KeyError(n)
+        return WORD
+
+    with pytest.raises(KeyError):
+        Pipeline(range(20_000), [steps.map(fail)], target).run()
+    assert s3.get_object(Bucket="uploads", Key="many.jsonl")["Body"].read() == b"old"
+    assert "Uploads" not in s3.list_multipart_uploads(Bucket="uploads")
+
+
+def test_an_upload_of_many_parts_is_whole(s3: Any) -> None:
+    target = write("s3://uploads/whole.txt", **words_of(s3))
+    report = Pipeline(range(20_000), [steps.map(lambda _: WORD)], target).run()
+    size = s3.head_object(Bucket="uploads", Key="whole.txt")["ContentLength"]
+    assert size == report.bytes_out == 20_000 * (len(WORD) + 1)
+    source = read("s3://uploads/whole.txt", **words_of(s3))
+    assert sum(record == WORD for record in source) == 20_000
+    assert "Uploads" not in s3.list_multipart_uploads(Bucket="uploads")
+
+
+def test_an_early_stop_of_an_object_leaves_nothing(s3: Any) -> None:
+    s3.put_object(Bucket="uploads", Key="long.txt", Body=os.urandom(8 << 20))
+    source = read("s3://uploads/long.txt", from_="bytes", **words_of(s3))
+    assert (source | steps.limit(3)).run().read == 3
+
+
+def test_a_missing_object_and_a_missing_bucket_are_named(s3: Any) -> None:
+    with pytest.raises(InputError, match="s3://uploads/none"):
+        read("s3://uploads/none", **words_of(s3)).run()
+    with pytest.raises(OutputError, match="s3://no-bucket/out"):
+        Pipeline([1], [], write("s3://no-bucket/out", **words_of(s3))).run()
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """Serves ``/whole``, and ``/cut/N``: N bytes of it under the length of all."""
+
+    body = gzip.compress(b"".join(b"%d\n" % n for n in range(5_000)))
+
+    def do_GET(self) -> None:
+        kind, _, count = self.path.partition("?")[0].strip("/").partition("/")
+        if kind not in ("whole", "cut", "plain"):
+            self.send_error(404)
+            return
+        body = gzip.decompress(self.body) if kind == "plain" else self.body
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body[: int(count)] if count else body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Tests are quiet."""
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[str]:
+    """The address of a server that runs for the module."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("page", ["whole", "plain"])
+def test_a_page_is_a_source(site: str, page: str) -> None:
+    with_name = read(f"{site}/{page}", from_="jsonl.gz" if page == "whole" else "jsonl")
+    assert list(with_name) == list(range(5_000))
+
+
+@pytest.mark.parametrize("kind", ["cut", "plain"])
+@pytest.mark.parametrize("size", [0, 1, 2_000, -1])
+def test_a_body_shorter_than_its_length_is_an_error(
+    site: str, tmp_path: Any, kind: str, size: int
+) -> None:
+    whole = Handler.body if kind == "cut" else gzip.decompress(Handler.body)
+    count = size % len(whole)
+    with pytest.raises(InputError):
+        Pipeline(read(f"{site}/{kind}/{count}"), [], tmp_path / "out.jsonl").run()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_page_is_named_without_its_query(site: str) -> None:
+    with pytest.raises(InputError, match="/nothing") as caught:
+        read(f"{site}/nothing?token=hush").run()
+    assert "hush" not in str(caught.value)
+
+
+def test_a_page_is_no_sink(site: str) -> None:
+    with pytest.raises(ValueError, match="no store writes 'http'"):
+        Pipeline([1], [], f"{site}/out").run()
