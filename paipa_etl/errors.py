@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-SHOWN = 120  # characters of a record or a name that an error message quotes
+SHOWN = 120  # bytes of a record or a name that an error message quotes
 TOLD = 5  # skipped records that are kept to be told at the end of a run
 
 
@@ -90,9 +90,11 @@ def shown(value: object, limit: int = SHOWN) -> str:
             text = value if isinstance(value, str) else repr(value)
         except Exception as error:  # a repr of the user's own may fail, and must not hide the cause
             text = f"<{type(value).__name__}, whose repr raised {type(error).__name__}>"
-    cut = text[:limit]
-    safe = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut)
-    return safe + ("…" if len(text) > limit else "")
+    safe = "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[:limit]
+    )
+    kept = safe.encode("utf-8", "backslashreplace")[:limit].decode("utf-8", "ignore")
+    return kept + ("…" if len(text) > limit or kept != safe else "")
 
 
 class ErrorPolicy:
@@ -109,6 +111,8 @@ class ErrorPolicy:
             raise PlanError(f"on_error is one of {', '.join(self.ACTIONS)}, not {action!r}")
         self.action = action
         self.told: list[str] = []
+        self.settled: BaseException | None = None
+        """The error that ends the run: whoever sees it pass by has nothing to decide."""
 
     @property
     def fails(self) -> bool:
@@ -126,25 +130,33 @@ class ErrorPolicy:
             self.told.append(f"{where}: {describe(error)}" if where else describe(error))
 
     def fail(self, error: BaseException, where: str) -> NoReturn:
-        """Raise the error, noting where it happened."""
-        if where:
+        """Raise the error, noting where it happened; the first to see it knows best."""
+        if where and self.settled is not error:
             note(error, where)
+        self.settled = error
         raise error
 
 
+class Place(str):
+    """A note of ours, told from the notes that a user's own code adds."""
+
+    __slots__ = ()
+
+
 def note(error: BaseException, where: str) -> None:
-    """Add where an error happened, once: the first to see it knows best."""
-    if not is_noted(error):
-        error.add_note(f"in {where}")
+    """Say where an error happened, in place of what was said in an earlier run."""
+    notes = getattr(error, "__notes__", [])
+    notes[:] = [text for text in notes if not isinstance(text, Place)]
+    error.add_note(Place(f"in {where}"))
 
 
-def is_noted(error: BaseException) -> bool:
-    """Whether it was said where an error happened."""
-    return bool(_notes(error))
-
-
-def _notes(error: BaseException) -> list[str]:
-    return [text for text in getattr(error, "__notes__", ()) if text.startswith("in ")]
+def never_stop(error: Exception, name: str) -> Exception:
+    """The error, or what stands for a ``StopIteration``, which must not end a stream (PEP 479)."""
+    if not isinstance(error, StopIteration):
+        return error
+    wrapped = RuntimeError(f"{name} raised StopIteration")
+    wrapped.__cause__ = error
+    return wrapped
 
 
 def describe(error: BaseException) -> str:
@@ -160,5 +172,6 @@ def describe(error: BaseException) -> str:
         message = f"<its message raised {type(failure).__name__}>"
     kind = "" if isinstance(error, PaipaError) else type(error).__name__
     text = f"{kind}: {message}" if kind and message else kind or message
-    where = "; ".join(_notes(error))
+    notes = getattr(error, "__notes__", ())
+    where = shown("; ".join(text for text in notes if isinstance(text, Place)), 1_500)
     return f"{text} ({where})" if where else text

@@ -16,6 +16,7 @@ OBJECT = "object"
 BYTES = "bytes"
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://(.*)", re.DOTALL)
+_CHAINED = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*::.*://", re.DOTALL)
 _WILDCARD = re.compile(r"[*?\[]")
 
 
@@ -84,6 +85,8 @@ def _parse_text(text: str, plain: bool) -> Location:
         raise PlanError(f"a path cannot hold a NUL character: {shown(text)}")
     if text == STANDARD and not plain:
         return Location(STANDARD, STANDARD)
+    if not plain and _CHAINED.match(text):
+        raise PlanError("a chain of protocols (one::two://…) is no location")
     url = None if plain else _URL.fullmatch(text)
     if url is None:
         return Location(LOCAL, os.path.expanduser(text))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
 from itertools import chain
 from operator import length_hint
 from typing import Any
@@ -60,6 +61,15 @@ class Run:
                 yield record
         except Exception as error:
             self.policy.fail(error, f"the source, after record {self._position:,}")
+
+    @contextmanager
+    def reading(self) -> Generator[None, None, None]:
+        """What the source raises ends the run: a step that sees it pass by is not to blame."""
+        try:
+            yield
+        except Exception as error:
+            self.policy.settled = error
+            raise
 
     def _unread(self) -> int:
         return length_hint(self._rest)

@@ -221,7 +221,7 @@ def test_a_value_is_shown_whatever_its_repr_does() -> None:
     assert "MemoryError" in shown(Mute())
 
 
-def test_lines_leave_byte_for_byte_without_the_blank_ones(tmp_path: Path) -> None:
+def test_lines_leave_byte_for_byte_without_the_blank_ones() -> None:
     lines = [
         b'{"a" :  1.0 ,"b":1E2}',
         b"-0",

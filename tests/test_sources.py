@@ -75,15 +75,17 @@ def test_records_are_numbered_anew_in_each_input(tmp_path: Path) -> None:
     assert [next(flow) for _ in range(4)] == [1, 2, 3, 4]
     with pytest.raises(BadRecord, match=f"record 3 of {second}"):
         next(flow)
+    countdown = itertools.count(-3)
+    failing = steps.map(lambda _: 1 // next(countdown))
     with pytest.raises(ZeroDivisionError) as caught:
-        read(first, first).__or__(steps.map(lambda _, c=itertools.count(-3): 1 // next(c))).run()
+        (read(first, first) | failing).run()
     assert "record 2 of" in caught.value.__notes__[0]
 
 
 def test_inputs_of_several_codecs_and_formats_are_one_stream(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("x")
     (tmp_path / "b.jsonl.gz").write_bytes(packed("gz"))
-    report = read(tmp_path / "a.txt", tmp_path / "b.jsonl.gz", b"7").__or__(write(out := [])).run()
+    report = (read(tmp_path / "a.txt", tmp_path / "b.jsonl.gz", b"7") | write(out := [])).run()
     assert out == ["x", *RECORDS, 7]
     assert report.balanced
 

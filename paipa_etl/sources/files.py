@@ -79,7 +79,7 @@ class FileSource:
 
     def records(self, run: Run) -> Iterator[Any]:
         """The records, one by one."""
-        with closing(self.batches(run, reads=True)) as batches:
+        with run.reading(), closing(self.batches(run, reads=True)) as batches:
             yield from run.records(batches)
 
     def _use_once(self) -> None:

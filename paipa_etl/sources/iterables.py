@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
-from paipa_etl.errors import PlanError, shown
+from paipa_etl.errors import PlanError, never_stop, shown
 from paipa_etl.formats.batch import Batch
 from paipa_etl.run import Run
 
@@ -27,12 +27,13 @@ class IterableSource:
 
     def records(self, run: Run) -> Iterator[Any]:
         """The records, one by one; a generator is closed with the run."""
-        iterator = iter(self.iterable)
-        if iterator is self.iterable:
-            if self._used:
-                raise PlanError(f"{shown(iterator)} can be read only once, and was")
-            self._used.append(True)
-        yield from _closing(iterator, run)
+        with run.reading():
+            iterator = _started(lambda: self.iterable, str(self), run)
+            if iterator is self.iterable:
+                if self._used:
+                    raise PlanError(f"{shown(iterator)} can be read only once, and was")
+                self._used.append(True)
+            yield from _closing(iterator, run)
 
     def __str__(self) -> str:
         return f"<{type(self.iterable).__name__}>"
@@ -52,10 +53,18 @@ class CallableSource:
 
     def records(self, run: Run) -> Iterator[Any]:
         """The records, one by one; a generator is closed with the run."""
-        yield from _closing(iter(self.function()), run)
+        with run.reading():
+            yield from _closing(_started(self.function, str(self), run), run)
 
     def __str__(self) -> str:
         return f"{getattr(self.function, '__name__', type(self.function).__name__)}()"
+
+
+def _started(function: Callable[[], Iterable[Any]], name: str, run: Run) -> Iterator[Any]:
+    try:
+        return iter(function())
+    except Exception as error:
+        run.policy.fail(never_stop(error, name), "the source, before its first record")
 
 
 def _closing(iterator: Iterator[Any], run: Run) -> Iterator[Any]:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from paipa_etl.errors import PaipaError, PlanError, Skip, is_noted, shown
+from paipa_etl.errors import PlanError, Skip, never_stop, shown
 from paipa_etl.formats.batch import Batch
 from paipa_etl.report import StepCount
 from paipa_etl.run import Run
@@ -90,11 +90,12 @@ class Opaque(Step):
                         yield record
                 return
             except Exception as error:
-                if is_noted(error) or isinstance(error, PaipaError):
+                if run.policy.settled is error:
                     raise  # it came from further up
+                failure = never_stop(error, count.name)
                 if not self.stateless:
-                    run.policy.fail(error, f"{count.name}, {run.place}")
-                run.failed(error, count)
+                    run.policy.fail(failure, f"{count.name}, {run.place}")
+                run.failed(failure, count)
 
     def __str__(self) -> str:
         return name_of(self.function)
@@ -142,8 +143,4 @@ def guarded(run: Run, count: StepCount, error: Exception) -> None:
     if isinstance(error, Skip):
         count.filtered += 1
         return
-    if isinstance(error, StopIteration):  # must not look like the end of the stream (PEP 479)
-        wrapped = RuntimeError(f"{count.name} raised StopIteration")
-        wrapped.__cause__ = error
-        error = wrapped
-    run.failed(error, count)
+    run.failed(never_stop(error, count.name), count)
