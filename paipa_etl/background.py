@@ -28,8 +28,8 @@ def read_ahead(
     """
     channel: Channel[T] = Channel(AHEAD)
     thread = threading.Thread(target=_pump, args=(items, size, channel), name="paipa-read-ahead")
-    thread.start()
     try:
+        thread.start()
         while True:
             try:
                 item = channel.get()
@@ -39,6 +39,12 @@ def read_ahead(
     finally:
         channel.abandon()
         stop.set()
+        _join(thread)
+
+
+def _join(thread: threading.Thread) -> None:
+    """Wait for a thread; one whose start was interrupted ends by itself, its channel abandoned."""
+    if thread.is_alive():
         thread.join()
 
 
@@ -70,7 +76,9 @@ class Output(Protocol):
 class WriteBehind:
     """An output whose work is done by a thread of its own, at most ``BEHIND`` bytes behind.
 
-    What the thread fails with is raised by the next call here.
+    What the thread fails with is raised by the next call here. The thread starts with
+    the first call, when whoever made this can already abort it: an interrupt between
+    the two would leave it waiting for ever.
     """
 
     def __init__(self, output: Output) -> None:
@@ -78,7 +86,7 @@ class WriteBehind:
         self._channel: Channel[Callable[[], Any]] = Channel(BEHIND)
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._work, name="paipa-write-behind")
-        self._thread.start()
+        self._begun = False
 
     def write(self, data: bytes) -> None:
         """Have the bytes written."""
@@ -92,20 +100,23 @@ class WriteBehind:
         """Write everything, with the codec's trailer, and end the thread."""
         self._call(self._output.finish, 0)
         self._channel.finish()
-        self._thread.join()
+        _join(self._thread)
         if self._failure is not None:
             raise self._failure
 
     def abort(self) -> None:
         """Drop what is not written yet and end the thread."""
         self._channel.abandon()
-        self._thread.join()
+        _join(self._thread)
 
     def _call(self, action: Callable[[], Any], size: int) -> None:
+        if not self._begun:
+            self._begun = True
+            self._thread.start()
         try:
             self._channel.put(action, size)
         except Abandoned:
-            self._thread.join()
+            _join(self._thread)
             if self._failure is None:
                 raise
             raise self._failure from None

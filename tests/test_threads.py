@@ -143,3 +143,10 @@ def test_a_stop_calls_what_waits_elsewhere() -> None:
         assert os.read(reader, 1) == b""
         thread.join()
     os.close(reader)
+
+
+def test_an_output_that_was_made_and_never_used_has_no_thread() -> None:
+    threads = threading.active_count()
+    behind = WriteBehind(Full())  # an interrupt right here leaves nobody to abort it
+    assert threading.active_count() == threads
+    behind.abort()
