@@ -17,6 +17,7 @@ BYTES = "bytes"
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://(.*)", re.DOTALL)
 _CHAINED = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*::.*://", re.DOTALL)
+_USER_INFO = re.compile(r"[^@]*:[^@]*@", re.DOTALL)
 _WILDCARD = re.compile(r"[*?\[]")
 
 
@@ -81,8 +82,7 @@ def parse(spec: Any) -> Location:
 def _parse_text(text: str, plain: bool) -> Location:
     if not text:
         raise PlanError("an empty path is no location")
-    if "\0" in text:
-        raise PlanError(f"a path cannot hold a NUL character: {shown(text)}")
+    _check_nul(text)
     if text == STANDARD and not plain:
         return Location(STANDARD, STANDARD)
     if not plain and _CHAINED.match(text):
@@ -95,11 +95,33 @@ def _parse_text(text: str, plain: bool) -> Location:
         host, slash, path = rest.partition("/")
         if host not in ("", "localhost") or not slash:
             raise PlanError(f"a file URL names a local path (file:///path): {shown(text)}")
-        return Location(LOCAL, "/" + unquote(path))
+        path = "/" + unquote(path)
+        _check_nul(path)
+        return Location(LOCAL, path)
+    try:
+        urlsplit(text)
+    except ValueError as error:
+        raise PlanError(f"not a URL: {error}") from None
     return Location(scheme, text)
 
 
+def _check_nul(path: str) -> None:
+    if "\0" in path:
+        raise PlanError("a path cannot hold a NUL character")
+
+
 def redact(url: str) -> str:
-    """A URL without user info, query and fragment: the places where credentials stand."""
-    parts = urlsplit(url)
+    """A URL without user info, query and fragment: the places where credentials stand.
+
+    Whatever stands between ``://`` and an ``@`` behind a colon is taken for user info,
+    because a secret may hold a slash: too much is left out rather than too little.
+    """
+    scheme, rest = url.split("://", 1)
+    parts = urlsplit(f"{scheme}://{_USER_INFO.sub('', rest)}")
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def user_info(url: str) -> str:
+    """What ``redact`` leaves out in front of the host."""
+    found = _USER_INFO.match(url.split("://", 1)[1])
+    return found[0][:-1] if found else urlsplit(url).netloc.rpartition("@")[0]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from paipa_etl.codecs.members import Compressor, Member
 from paipa_etl.errors import PlanError
 
+HEAD = 1 << 20  # bytes that are looked at for magic bytes behind skippable frames
 SKIPPABLE = tuple(bytes((0x50 + n, 0x2A, 0x4D, 0x18)) for n in range(16))
 
 
@@ -76,15 +77,27 @@ def detect(head: bytes) -> Codec | None:
     A skippable frame belongs to zstd and lz4 alike: what stands behind it decides,
     where the head reaches that far, and nothing is known where it does not.
     """
-    while head[:4] in SKIPPABLE and len(head) >= 8:
-        head = head[8 + int.from_bytes(head[4:8], "little") :]
-    return next((c for c in _codecs.values() if head.startswith(c.magic)), None)
+    rest = _behind_skippable(head)
+    return next((c for c in _codecs.values() if rest and rest.startswith(c.magic)), None)
 
 
 def may_be_magic(head: bytes) -> bool:
     """Whether more bytes could still turn this head into magic bytes; empty heads could."""
-    magic = [m for c in _codecs.values() for m in c.magic] + [m + bytes(4) for m in SKIPPABLE]
-    return any(m[: len(head)] == head[: len(m)] and len(head) < len(m) for m in magic)
+    rest = _behind_skippable(head)
+    if rest is None:
+        return len(head) < HEAD
+    magic = [*SKIPPABLE, *(m for c in _codecs.values() for m in c.magic)]
+    return any(m.startswith(rest) and len(rest) < len(m) for m in magic)
+
+
+def _behind_skippable(head: bytes) -> bytes | None:
+    """What follows the skippable frames at the start; None while they go beyond the head."""
+    while head[:4] in SKIPPABLE:
+        end = 8 + int.from_bytes(head[4:8], "little")
+        if len(head) < max(end, 8):
+            return None
+        head = head[end:]
+    return head
 
 
 for _name in ("gzip", "bzip2", "xz", "zstd", "lz4"):

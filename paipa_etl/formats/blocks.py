@@ -36,6 +36,8 @@ class Block:
     def offset_of(self, index: int) -> int:
         """The offset of the record with this index in the decoded stream."""
         offset = self.offset
+        if self.oversize:  # one record, of which only the head is here
+            return offset
         for line in self.lines():
             if self.blanks_count or line.strip(BLANK):
                 if not index:
@@ -54,12 +56,29 @@ def cut_lines(
     marked ``oversize`` as soon as it is known to be one, and is read past.
     """
     cutter = _LineCutter(max_record, size, blanks_count)
-    for piece in pieces:
+    for piece in _without_mark(pieces, cutter):
         if piece:
             yield from cutter.cut(piece)
         else:
             yield Block(b"", cutter.offset)
     yield from cutter.finish()
+
+
+def _without_mark(pieces: Iterable[bytes], cutter: _LineCutter) -> Iterator[bytes]:
+    """The pieces without a byte order mark at their start, however small they are."""
+    pieces = iter(pieces)
+    head = b""
+    for piece in pieces:
+        head += piece
+        if not piece or (len(head) < len(BOM_UTF8) and BOM_UTF8.startswith(head)):
+            yield b""
+            continue
+        if head.startswith(BOM_UTF8):
+            head, cutter.offset = head[len(BOM_UTF8) :], len(BOM_UTF8)
+        break
+    if head:
+        yield head
+    yield from pieces
 
 
 class _LineCutter:
@@ -105,11 +124,9 @@ class _LineCutter:
         self._held, self._held_size = [], 0
         oversize = size - held[-1].endswith(b"\n") > self._max_record
         data = held[0][:1024] if oversize else held[0] if len(held) == 1 else b"".join(held)
-        offset = self.offset
+        block = Block(data, self.offset, oversize, self._blanks_count)
         self.offset += size
-        if not offset and data.startswith(BOM_UTF8):
-            data, offset = data[len(BOM_UTF8) :], len(BOM_UTF8)
-        return Block(data, offset, oversize, self._blanks_count)
+        return block
 
     def finish(self) -> Iterator[Block]:
         if self._held:

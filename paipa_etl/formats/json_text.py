@@ -103,9 +103,26 @@ def _encode_beyond(value: Any, error: Exception) -> bytes:
     if not str(error).startswith(_BEYOND_ORJSON):
         raise BadRecord(f"JSON cannot hold this: {error}: {shown(value)}") from None
     try:
-        return _deeply(_STANDARD.encode, value).encode()
+        text = _deeply(_STANDARD.encode, value).encode()
+        _check_keys(value)  # behind the encoding, which ends at a circle
     except (ValueError, TypeError, RecursionError) as failure:
         raise BadRecord(f"JSON cannot hold this: {failure}: {shown(value)}") from None
+    if may_be_deep(text) and depth(text) > MAX_DEPTH:
+        raise BadRecord(f"nested deeper than {MAX_DEPTH}: {shown(text)}")
+    return text
+
+
+def _check_keys(value: Any) -> None:
+    """Refuse a key that is no text, as orjson does: the standard library would make it one."""
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, dict):
+            if not all(isinstance(key, str) for key in item):
+                raise TypeError("Dict key must be str")
+            stack.extend(item.values())
+        elif isinstance(item, (list, tuple)):
+            stack.extend(item)
 
 
 def _other(value: Any) -> Any:

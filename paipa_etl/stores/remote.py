@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 from paipa_etl.errors import MissingDependency, PlanError, describe
-from paipa_etl.location import Location
+from paipa_etl.location import Location, user_info
 from paipa_etl.stores import StoreOptions
 
 EXTRAS = {
@@ -51,7 +51,8 @@ def problem(location: Location, error: Exception) -> str:
     """What went wrong with a remote location, without the secrets that the library repeats."""
     words = describe(error).replace(location.target, str(location))
     parts = urlsplit(location.target)
-    for secret in (parts.netloc.rpartition("@")[0], parts.query, parts.password, parts.fragment):
+    user = user_info(location.target)
+    for secret in (user, user.partition(":")[2], parts.query, parts.fragment):
         for form in {secret, unquote(secret), quote(secret)} if secret else ():
             words = words.replace(form, "…")
     return f"{location}: {words}"

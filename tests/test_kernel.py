@@ -1,0 +1,178 @@
+"""The compiled kernel and its plain form: one verdict; and a run without the kernel."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import gzip
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import SAMPLE
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from paipa_etl.formats import _scan_python
+
+scan = pytest.importorskip("paipa_etl.formats._scan", reason="installed without a compiler")
+
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**80), 2**80)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+)
+values = st.recursive(
+    scalars,
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text('aé😀\\"', max_size=9), inner)
+    ),
+    max_leaves=12,
+)
+lines = st.builds(
+    lambda value, ascii, indent: json.dumps(value, ensure_ascii=ascii, separators=indent).encode(),
+    values,
+    st.booleans(),
+    st.sampled_from([(",", ":"), (" , ", "\t:\r")]),
+)
+TOKENS = b'" \\ { } [ ] , : 0 1 - + . e E t true null NaN \\u \\ud83d \\ude00 \\udc00 \\x'.split()
+RAW = [b" ", b"\n", b"\r", b"\t", b"\0", b"\x1f", b"\x7f", b"\xc3", b"\xa9", b"\xed\xa0\x80"]
+RAW += [b"\xf4\x90\x80\x80", b"\xf0\x9f\x98\x80", b"\xe0\x80\x80", b"\xc0\x80", b"\xff"]
+changes = st.tuples(
+    st.integers(0, 9999),
+    st.integers(0, 2),
+    st.sampled_from([*TOKENS, *RAW]) | st.binary(max_size=2),
+)
+
+
+def mutated(texts: list[bytes], made: list[tuple[int, int, bytes]]) -> bytes:
+    """The texts as lines, with some bytes left out and others put in their place."""
+    block = bytearray(b"\n".join([*texts, b""]))
+    for at, gone, new in made:
+        at %= len(block) + 1
+        block[at : at + gone] = new
+    return bytes(block)
+
+
+@settings(max_examples=800)
+@given(st.lists(lines, max_size=4), st.lists(changes, max_size=3))
+def test_what_the_kernel_accepts_the_plain_form_accepts(
+    texts: list[bytes], made: list[tuple[int, int, bytes]]
+) -> None:
+    block = mutated(texts, made)
+    count = scan.count_valid(block)
+    assert count in (-1, _scan_python.count_valid(block))
+
+
+@settings(max_examples=500)
+@given(st.lists(st.sampled_from([*TOKENS, *RAW]), max_size=12).map(b"".join))
+def test_any_bytes_have_the_same_verdict(block: bytes) -> None:
+    count = scan.count_valid(block)
+    assert count in (-1, _scan_python.count_valid(block))
+
+
+@given(st.lists(lines))
+def test_valid_lines_are_accepted_and_counted(texts: list[bytes]) -> None:
+    for block in (b"\n".join(texts), mutated(texts, [])):
+        assert scan.count_valid(block) == _scan_python.count_valid(block) == len(texts)
+
+
+@given(lines)
+def test_a_text_that_is_cut_never_makes_the_kernel_read_on(text: bytes) -> None:
+    for end in range(len(text)):
+        count = scan.count_valid(text[:end])
+        assert count in (-1, _scan_python.count_valid(text[:end]))
+
+
+@pytest.mark.parametrize("width", range(1, 20))
+@pytest.mark.parametrize("special", [b"\x01", b"\x1f", b"\n", b"\x80", b"\xff", b'"', b"\\"])
+def test_a_bad_byte_is_seen_at_any_place_of_a_string(width: int, special: bytes) -> None:
+    for at in range(width):
+        text = b'"' + b"x" * at + special + b"y" * (width - at) + b'"'
+        assert scan.count_valid(text) == _scan_python.count_valid(text) == -1
+
+
+@pytest.mark.parametrize("opening", [b"[", b'{"a":'])
+@pytest.mark.parametrize(("depth", "count"), [(499, 1), (500, 1), (501, -1), (100_000, -1)])
+def test_both_forms_allow_five_hundred_levels(opening: bytes, depth: int, count: int) -> None:
+    closing = b"]" if opening == b"[" else b"}"
+    text = opening * depth + b"1" + closing * depth
+    assert scan.count_valid(text) == _scan_python.count_valid(text) == count
+
+
+@dataclasses.dataclass
+class Holder:
+    """A value of a class of its own, as the encoder takes it."""
+
+    held: Any
+
+
+def choice(value: Any) -> enum.Enum:
+    return enum.Enum("Choice", {"ONE": value})["ONE"]
+
+
+class Floats(list[float]):
+    """A list of a class of its own."""
+
+
+numbers = scalars | st.floats()
+WRAPS: list[Callable[[Any], Any]] = [
+    lambda v: [v],
+    lambda v: (v, 1),
+    lambda v: {"a": v},
+    lambda v: Floats([v]),
+    Holder,
+    choice,
+]
+
+
+@settings(max_examples=500)
+@given(numbers, st.lists(st.sampled_from(WRAPS), max_size=6))
+def test_both_forms_find_the_same_values_finite(number: Any, wraps: list[Any]) -> None:
+    value = number
+    for wrap in wraps:
+        value = [1.5, wrap(value), None]
+    finite = not isinstance(number, float) or math.isfinite(number)
+    assert scan.is_finite(value) == _scan_python.is_finite(value) == finite
+
+
+PLAIN = """
+import sys
+sys.modules["paipa_etl.formats._scan"] = None
+from paipa_etl.cli.main import main
+from paipa_etl.formats import _scan_python, json_text
+assert json_text.count_valid is _scan_python.count_valid
+assert json_text.is_finite is _scan_python.is_finite
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("words", [[], ["--map", "lambda r: r"]], ids=["copy", "map"])
+def test_a_run_without_the_kernel_gives_the_same_bytes(
+    words: list[str], paipa: Callable[..., Any], tmp_path: Path
+) -> None:
+    command = [sys.executable, "-c", PLAIN, str(SAMPLE), "plain.jsonl", *words]
+    subprocess.run(command, cwd=tmp_path, check=True, timeout=60)
+    assert paipa(SAMPLE, "kernel.jsonl", *words).returncode == 0
+    plain = (tmp_path / "plain.jsonl").read_bytes()
+    assert plain == (tmp_path / "kernel.jsonl").read_bytes()
+    if not words:
+        assert plain == gzip.decompress(SAMPLE.read_bytes())
+
+
+def test_a_run_without_the_kernel_refuses_the_same_record(
+    paipa: Callable[..., Any], tmp_path: Path
+) -> None:
+    (tmp_path / "bad.jsonl").write_bytes(b"1\n[1,]\n")
+    command = [sys.executable, "-c", PLAIN, "bad.jsonl", "out.jsonl"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False, timeout=60)
+    usual = paipa("bad.jsonl", "out.jsonl")
+    assert (done.returncode, done.stderr) == (usual.returncode, usual.stderr)
+    assert b"record 2" in done.stderr

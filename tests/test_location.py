@@ -1,0 +1,146 @@
+"""Locations: parsed once, never opened; what a message shows of them holds no secret."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from paipa_etl import PaipaError, PlanError, read
+from paipa_etl.location import BYTES, LOCAL, OBJECT, STANDARD, parse
+
+
+class BytesPath:
+    """A path that is bytes, as os.PathLike allows."""
+
+    def __fspath__(self) -> bytes:
+        return b"dir/a.jsonl"
+
+
+@pytest.mark.parametrize(
+    ("spec", "target"),
+    [
+        ("a.jsonl", "a.jsonl"),
+        ("/tmp/a b.jsonl", "/tmp/a b.jsonl"),
+        ("a%20b", "a%20b"),
+        ("C:x", "C:x"),
+        ("file:a://b", "file:a://b"),
+        ("./s3://x", "./s3://x"),
+        (Path("-"), "-"),
+        (Path("a.jsonl"), "a.jsonl"),
+        (BytesPath(), "dir/a.jsonl"),
+        ("file:///tmp/a%20b.jsonl", "/tmp/a b.jsonl"),
+        ("file://localhost/tmp/a", "/tmp/a"),
+        ("FILE:///tmp/a", "/tmp/a"),
+        ("~/a", os.path.expanduser("~/a")),
+    ],
+)
+def test_a_local_path(spec: Any, target: str) -> None:
+    location = parse(spec)
+    assert (location.scheme, location.target) == (LOCAL, target)
+
+
+@pytest.mark.parametrize(
+    ("spec", "scheme"),
+    [
+        ("-", STANDARD),
+        (b"1\n", BYTES),
+        (bytearray(b"1\n"), BYTES),
+        (memoryview(b"1\n"), BYTES),
+        (io.BytesIO(), OBJECT),
+        ("s3://bucket/key", "s3"),
+        ("S3://bucket/key", "s3"),
+        ("https://example.org/a", "https"),
+        ("git+ssh://example.org/a", "git+ssh"),
+    ],
+)
+def test_the_scheme_names_the_store(spec: Any, scheme: str) -> None:
+    assert parse(spec).scheme == scheme
+
+
+@pytest.mark.parametrize(
+    "spec", ["", "a\0b", "file://host/a", "file://localhost", 3, None, object()]
+)
+def test_what_is_no_location_is_a_plan_error(spec: Any) -> None:
+    with pytest.raises(PlanError):
+        parse(spec)
+
+
+def test_an_escaped_nul_in_a_file_url_is_a_plan_error() -> None:
+    with pytest.raises(PlanError):
+        parse("file:///tmp/a%00b")
+
+
+def test_a_location_is_its_own_location() -> None:
+    location = parse("s3://bucket/key")
+    assert parse(location) is location
+
+
+@pytest.mark.parametrize(
+    ("spec", "name"),
+    [
+        ("dir/a.jsonl.gz", "a.jsonl.gz"),
+        ("https://example.org/d/a.jsonl.gz?versionId=3#top", "a.jsonl.gz"),
+        ("s3://bucket/d/a%20b.jsonl.zst", "a b.jsonl.zst"),
+        ("s3://bucket", ""),
+        ("-", ""),
+        (b"a.gz", ""),
+    ],
+)
+def test_the_name_is_the_last_part_of_the_path(spec: Any, name: str) -> None:
+    assert parse(spec).name == name
+
+
+@pytest.mark.parametrize("mark", ["*", "?", "[ab]"])
+def test_only_local_paths_are_globs(mark: str) -> None:
+    assert parse(f"a{mark}.jsonl").is_glob
+    assert not parse("a.jsonl").is_glob
+    assert not parse(f"s3://bucket/a{mark}.jsonl").is_glob
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://bob:hidden@example.org/x.jsonl.gz",
+        "https://hidden@example.org/x.jsonl.gz",
+        "https://bob:hid@hidden@example.org/x.jsonl.gz",
+        "https://example.org/x.jsonl.gz?X-Amz-Signature=hidden",
+        "https://example.org/x.jsonl.gz#hidden",
+        "sftp://bob:hidden@example.org:22/x.jsonl.gz",
+        "s3://key:hidden@bucket/x.jsonl.gz",
+    ],
+)
+def test_no_secret_of_a_url_is_shown(url: str) -> None:
+    location = parse(url)
+    assert "hidden" not in str(location)
+    assert str(location).endswith("/x.jsonl.gz")
+    assert location.target == url
+
+
+@pytest.mark.parametrize("mark", ["/", "?", "#"])
+def test_a_secret_with_a_mark_of_urls_in_it_is_not_shown(mark: str) -> None:
+    location = parse(f"s3://key:first{mark}hidden@bucket/x.jsonl")
+    assert "first" not in str(location)
+    assert "hidden" not in str(location)
+
+
+def test_a_url_that_cannot_be_parsed_is_an_error_of_our_own() -> None:
+    with pytest.raises(PaipaError):
+        list(read("https://[::1/x.jsonl"))
+
+
+@given(st.text(min_size=1))
+def test_whatever_is_shown_is_safe_on_a_terminal(text: str) -> None:
+    name = text.replace("\0", "") or "x"
+    assert str(parse("./" + name)).isprintable()
+
+
+def test_bytes_and_objects_show_what_they_are_and_not_what_they_hold() -> None:
+    assert str(parse(b"secret")) == "<6 bytes>"
+    assert str(parse(io.BytesIO(b"secret"))) == "<BytesIO>"
+    assert "secret" not in repr(parse(b"secret"))
