@@ -45,7 +45,9 @@ def main(argv: list[str]) -> int:
         print("paipa-etl: interrupted before the end of the run", file=sys.stderr)
         return 128 + interrupt.number
     except BrokenPipeError:
-        _drop_standard_output()
+        from paipa_etl.cli.screen import drop_standard_output
+
+        drop_standard_output()
         return BROKEN_PIPE
     except Exception as error:
         _complain(error, arguments)
@@ -60,11 +62,8 @@ def _run(arguments: argparse.Namespace) -> int:
 
     warnings.showwarning = screen.show_warning
     pipeline = plan.build(arguments)
-    if arguments.explain:
-        print(pipeline)
-        return 0
-    if arguments.dry_run:
-        screen.dry_run(pipeline)
+    if arguments.explain or arguments.dry_run:
+        screen.show(pipeline, records=arguments.dry_run)
         return 0
     gc.freeze()
     gc.set_threshold(GENERATION, 20, 100)
@@ -95,8 +94,3 @@ def _complain(error: Exception, arguments: argparse.Namespace) -> None:
 
         traceback.print_exception(error)
     print(f"paipa-etl: {describe(error)}", file=sys.stderr)
-
-
-def _drop_standard_output() -> None:
-    """Nobody reads it any more: the interpreter must not complain when it flushes it."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

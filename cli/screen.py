@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from contextlib import closing
 from dataclasses import replace
@@ -59,12 +60,24 @@ def _write_report(path: str, report: Report) -> None:
         raise OutputError(f"{path}: {error.strerror}") from error
 
 
-def dry_run(pipeline: Pipeline) -> None:
-    """Show the plan and the first records that would be written."""
-    print(pipeline)
-    with closing(iter(replace(pipeline, sink=None))) as records:
-        for record in islice(records, FIRST):
-            print(shown(record, 2_000))
+def show(pipeline: Pipeline, *, records: bool) -> None:
+    """Show the plan, and the first records that would be written where they are asked for."""
+    lines = [str(pipeline)]
+    if records:
+        with closing(iter(replace(pipeline, sink=None))) as flow:
+            lines += [shown(record, 2_000) for record in islice(flow, FIRST)]
+    try:
+        print("\n".join(lines), flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        drop_standard_output()
+        raise OutputError(f"standard output: {error.strerror}") from error
+
+
+def drop_standard_output() -> None:
+    """It cannot be written any more: the interpreter must not complain when it flushes it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def show_warning(

@@ -12,8 +12,8 @@ from typing import Any, Protocol, TypeVar
 from paipa_etl.channel import Abandoned, Channel, Finished
 from paipa_etl.stop import Stop
 
-AHEAD = 4 << 20  # bytes: four trips of a decoder, enough to keep both threads busy
-BEHIND = 4 << 20
+AHEAD = 2 << 20  # bytes: four trips of a decoder, enough to keep both threads busy
+BEHIND = 1 << 20  # bytes: eight blocks
 
 T = TypeVar("T")
 

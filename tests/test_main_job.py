@@ -251,23 +251,3 @@ def test_a_record_is_bounded(paipa: Any, tmp_path: Path) -> None:
     assert paipa(*words).returncode == 1
     done = paipa(*words, "--on-error", "skip")
     assert (done.returncode, done.stdout) == (4, b"2\n")
-
-
-def peak_kilobytes(*words: str, cwd: Path) -> int:
-    """The peak of a run, started by a small process: a child's peak begins with its parent's."""
-    program = (
-        "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True);"
-        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
-    )
-    command = [sys.executable, "-c", program, *COMMAND, *words]
-    return int(subprocess.run(command, capture_output=True, check=True, cwd=cwd).stdout)
-
-
-def test_memory_does_not_grow_with_the_input(tmp_path: Path) -> None:
-    peaks = []
-    for copies in (10, 30):  # 110 and 330 MB of JSON: beyond what buffers hold
-        source = tmp_path / f"{copies}.jsonl.gz"
-        source.write_bytes(SAMPLE.read_bytes() * copies)
-        peaks.append(peak_kilobytes(str(source), "out.jsonl", cwd=tmp_path))
-    assert max(peaks) < 60_000
-    assert abs(peaks[1] - peaks[0]) < 3_000

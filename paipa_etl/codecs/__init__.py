@@ -24,6 +24,8 @@ class Codec:
     level: int
     member: Callable[[], Member] = field(repr=False)
     compressor: Callable[[int], Compressor] = field(repr=False)
+    flushes: bool = True
+    """Whether a pause can show what was written without ending a stream."""
     padding: int = 0
     """How zero bytes between and after members are grouped; 0: they are not allowed."""
 

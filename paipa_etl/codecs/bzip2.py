@@ -41,5 +41,6 @@ register(
         level=9,
         member=bz2.BZ2Decompressor,
         compressor=Bzip2Compressor,
+        flushes=False,
     )
 )

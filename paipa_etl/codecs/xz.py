@@ -41,6 +41,7 @@ register(
         level=6,
         member=lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=MEMORY_LIMIT),
         compressor=XzCompressor,
+        flushes=False,
         padding=4,
     )
 )

@@ -49,11 +49,12 @@ class Encoded:
 
 
 class OpenFile:
-    """An opened sink. Keeps up to one block of encoded records, and 4 MiB written behind."""
+    """An opened sink. Keeps up to one block of encoded records, and 1 MiB written behind."""
 
     def __init__(self, sink: FileSink, run: Run) -> None:
         self._run, self._format = run, sink.output_format
-        compressor = sink.output_codec.start_compressor(sink.level) if sink.output_codec else None
+        self._codec = sink.output_codec
+        compressor = self._codec.start_compressor(sink.level) if self._codec else None
         location = sink.location
         self._target = store_of(location).open(location, sink.clobber, sink.options)
         self._output: Encoded | WriteBehind = Encoded(self._target, compressor, run)
@@ -84,7 +85,7 @@ class OpenFile:
                     self._flush()
         except Exception:
             if self._target.live:
-                self.show()
+                self._show_before_failure()
             raise
 
     def write(self, record: Any) -> None:
@@ -113,6 +114,13 @@ class OpenFile:
         """Have everything that was written seen by readers of a live output."""
         self._flush()
         self._output.pause()
+
+    def _show_before_failure(self) -> None:
+        """Have the good records seen; never by the end of a stream, which would look whole."""
+        if self._codec is None or self._codec.flushes:
+            self.show()
+        else:
+            self._flush()
 
     def commit(self) -> None:
         """Publish the whole output."""

@@ -62,6 +62,7 @@ class LocalTarget:
         self._directory, name = os.path.split(path)
         self._temporary = os.path.join(self._directory, temporary_name(name))
         self._written = self._flushed = 0
+        self._published = False
         try:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
             self._descriptor = os.open(self._temporary, flags, 0o600)
@@ -71,7 +72,8 @@ class LocalTarget:
                 reason = f"the directory {self._directory} does not exist"
             raise OutputError(f"{location}: {reason}") from error
         self._open = True
-        fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with contextlib.suppress(OSError):  # some network mounts have no locks
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def write(self, data: bytes) -> None:
         """Append to the temporary file."""
@@ -85,8 +87,8 @@ class LocalTarget:
 
     def _start_flush(self) -> None:
         """Have the disk begin now, or it would have everything to do at the commit."""
-        if hasattr(os, "posix_fadvise"):
-            size = self._written - self._flushed
+        size = self._written - self._flushed
+        with contextlib.suppress(OSError, AttributeError):  # a hint, on Linux only
             os.posix_fadvise(self._descriptor, self._flushed, size, os.POSIX_FADV_DONTNEED)
         self._flushed = self._written
 
@@ -101,6 +103,7 @@ class LocalTarget:
             else:
                 os.link(self._temporary, self._path)  # fails when the name was taken meanwhile
                 os.unlink(self._temporary)
+            self._published = True
             self._close()
             self._sync_directory()
         except OSError as error:
@@ -125,9 +128,10 @@ class LocalTarget:
     def abort(self, cause: BaseException) -> None:
         """Remove the temporary file; the target stays as it was."""
         if self._open:
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):  # the cause is what the caller must see
                 os.unlink(self._temporary)
-            self._close()
+            with contextlib.suppress(OSError):
+                self._close()
 
     def _close(self) -> None:
         if self._open:
@@ -140,7 +144,8 @@ class LocalTarget:
             self.abort(GeneratorExit())
 
     def _failed(self, error: OSError) -> OutputError:
-        return OutputError(f"{self._location}: {error.strerror} (the previous file is untouched)")
+        state = "replaced, but perhaps not on the disk yet" if self._published else "untouched"
+        return OutputError(f"{self._location}: {error.strerror} (the previous file is {state})")
 
 
 def temporary_name(name: str) -> str:

@@ -42,7 +42,7 @@ class FileSource:
     """Locations as one stream, in order; each ends its own last record and counts its own.
 
     Keeps one block (128 KiB, or one record up to ``max_record`` bytes), one trip of
-    the decoder, and what is read ahead (4 MiB) where that is asked for.
+    the decoder, and what is read ahead (2 MiB) where that is asked for.
     """
 
     locations: tuple[Location, ...]

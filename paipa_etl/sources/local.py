@@ -6,7 +6,7 @@ import glob
 import os
 import stat
 from collections.abc import Generator, Iterable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from paipa_etl.errors import InputError
 from paipa_etl.location import LOCAL, Location
@@ -22,14 +22,21 @@ def pieces(location: Location, stop: Stop, options: StoreOptions) -> Generator[b
         # Without waiting: a FIFO would hold up the opening until it has a writer.
         descriptor = os.open(location.target, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(mode):
             raise InputError(f"{location}: is a directory")
-        if hasattr(os, "posix_fadvise"):
-            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+        if stat.S_ISREG(mode):
+            advise_sequential(descriptor)
         with reading(location):
             yield from read_pieces(descriptor, stop)
     finally:
         os.close(descriptor)
+
+
+def advise_sequential(descriptor: int) -> None:
+    """Have the kernel read far ahead, where it takes the hint."""
+    with suppress(OSError, AttributeError):
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
 
 
 @contextmanager
