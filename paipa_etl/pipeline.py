@@ -8,17 +8,20 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from paipa_etl.codecs import Codec
 from paipa_etl.errors import ErrorPolicy, PlanError, shown
+from paipa_etl.formats import Format
 from paipa_etl.formats.blocks import MAX_RECORD
 from paipa_etl.location import LOCAL, Location, parse
 from paipa_etl.report import Report
 from paipa_etl.run import Run
 from paipa_etl.runners import serial
-from paipa_etl.sinks.files import FileSink, ListSink, parse_suffixes, write
+from paipa_etl.sinks.files import FileSink, ListSink, write
 from paipa_etl.sources.files import FileSource
 from paipa_etl.sources.iterables import CallableSource, IterableSource
 from paipa_etl.steps.contract import Step, flatten_steps
 from paipa_etl.stores import StoreOptions
+from paipa_etl.stores.suffixes import codec_of, parse_suffixes
 
 Sources = FileSource | IterableSource | CallableSource
 Sinks = FileSink | ListSink
@@ -94,14 +97,6 @@ class Discard:
         """Nothing is opened."""
         self._run = run
         return self
-
-    def takes_raw(self, format: object) -> bool:
-        """Records are made, as a sink would have them."""
-        return False
-
-    def write_batch(self, batch: object) -> None:
-        """Never called: see ``takes_raw``."""
-        raise NotImplementedError
 
     def write_all(self, records: Iterable[Any]) -> None:
         """Count records."""
@@ -205,22 +200,20 @@ def _same(one: Location, other: Location) -> bool:
 
 
 def describe_source(source: Sources) -> str:
-    """A source as the plan shows it: location, codec, format."""
+    """A source as the plan shows it: location, format, codec."""
     if not isinstance(source, FileSource):
         return str(source)
     place = source.locations[0]
-    sink = FileSink(place, source.format, source.codec)
     more = f" and {len(source.locations) - 1} more" if len(source.locations) > 1 else ""
-    return f"{place}{more}  ({_kinds(sink)})"
+    return f"{place}{more}  ({_kinds(source.format_of(place), source.codec or codec_of(place))})"
 
 
 def describe_sink(sink: Sinks | None) -> str:
     """A sink as the plan shows it."""
     if not isinstance(sink, FileSink):
         return str(sink) if sink else "nothing (records are consumed)"
-    return f"{sink}  ({_kinds(sink)})"
+    return f"{sink}  ({_kinds(sink.output_format, sink.output_codec)})"
 
 
-def _kinds(sink: FileSink) -> str:
-    codec = sink.output_codec
-    return f"{sink.output_format.name}, {codec.name}" if codec else sink.output_format.name
+def _kinds(format: Format, codec: Codec | None) -> str:
+    return f"{format.name}, {codec.name}" if codec else format.name

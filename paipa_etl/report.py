@@ -46,9 +46,9 @@ class Counts:
     bytes_in: Callable[[], int] = lambda: 0
     bytes_out: int = 0
 
-    def add_step(self, name: str, *, opaque: bool = False) -> StepCount:
+    def add_step(self, name: str) -> StepCount:
         """A line of counts for one more step."""
-        self.steps.append(StepCount(name, opaque))
+        self.steps.append(StepCount(name))
         return self.steps[-1]
 
 

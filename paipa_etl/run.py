@@ -15,6 +15,13 @@ from paipa_etl.report import Counts, Report, StepCount, report_of
 from paipa_etl.stop import Stop
 
 
+def close(flow: object) -> None:
+    """Close an iterator that can be closed, when its records are no longer wanted."""
+    method = getattr(flow, "close", None)
+    if isinstance(flow, Iterator) and callable(method):
+        method()
+
+
 class Run:
     """One run; made by a runner (or by a ready step that is used alone), never shared.
 

@@ -66,3 +66,26 @@ def paipa(tmp_path: Path) -> Command:
 
 
 COMMAND = [sys.executable, "-m", "paipa_etl"]
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[Any]:
+    """A client of a moto server that runs for the session."""
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    client = boto3.client(
+        "s3",
+        endpoint_url=f"http://{host}:{port}",
+        region_name="us-east-1",
+        aws_access_key_id="key",
+        aws_secret_access_key="secret",
+    )
+    for bucket in ("bucket", "uploads"):
+        client.create_bucket(Bucket=bucket)
+    yield client
+    client.close()
+    server.stop()

@@ -40,6 +40,12 @@ def files(directory: Path) -> list[str]:
 # Operands
 
 
+def test_the_sample_leaves_as_zcat_gives_it(paipa: Any, tmp_path: Path) -> None:
+    done = paipa(SAMPLE, "out.jsonl")
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    assert (tmp_path / "out.jsonl").read_bytes() == WHOLE
+
+
 def test_one_operand_goes_to_standard_output(paipa: Any) -> None:
     assert paipa(SAMPLE).stdout == WHOLE
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from conftest import SAMPLE
 
 from paipa_etl import InputError, OutputError, Pipeline, read, steps, write
 
@@ -20,28 +21,6 @@ pytestmark = [
     pytest.mark.keeps_descriptors,
     pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning"),
 ]
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[Any]:
-    """A client of a server that runs for the module."""
-    import boto3
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    client = boto3.client(
-        "s3",
-        endpoint_url=f"http://{host}:{port}",
-        region_name="us-east-1",
-        aws_access_key_id="key",
-        aws_secret_access_key="secret",
-    )
-    client.create_bucket(Bucket="uploads")
-    yield client
-    client.close()
-    server.stop()
 
 
 def words_of(s3: Any) -> dict[str, Any]:
@@ -145,3 +124,25 @@ def test_a_missing_page_is_named_without_its_query(site: str) -> None:
 def test_a_page_is_no_sink(site: str) -> None:
     with pytest.raises(ValueError, match="no store writes 'http'"):
         Pipeline([1], [], f"{site}/out").run()
+
+
+def test_s3_is_transformed_in_stream_and_published_whole(s3: Any) -> None:
+    words = {"transport_params": {"client": s3}}
+    s3.upload_file(str(SAMPLE), "bucket", "in.jsonl.gz")
+    source, target = (
+        read("s3://bucket/in.jsonl.gz", **words),
+        write("s3://bucket/out.jsonl.zst", **words),
+    )
+    report = (source | steps.map(lambda r: r["id"]) | target).run()
+    expected = [record["id"] for record in read(SAMPLE)]
+    assert list(read("s3://bucket/out.jsonl.zst", **words)) == expected
+    assert report.balanced
+    before = s3.get_object(Bucket="bucket", Key="out.jsonl.zst")["ETag"]
+    for at in (0, 14_000):
+        bad = steps.map(lambda r, at=at: r["id"] if r["id"] != expected[at] else 1 // 0)
+        with pytest.raises(ZeroDivisionError):
+            (source | bad | target).run()
+    assert s3.get_object(Bucket="bucket", Key="out.jsonl.zst")["ETag"] == before
+    assert "Uploads" not in s3.list_multipart_uploads(Bucket="bucket")
+    with pytest.raises(InputError, match="missing"):
+        read("s3://bucket/missing", **words).run()

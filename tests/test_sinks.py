@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from paipa_etl import InputError, OutputError, Pipeline, PlanError, read, steps, write
+from paipa_etl import BadRecord, InputError, OutputError, Pipeline, PlanError, read, steps, write
 
 
 class OnlyWrite:
@@ -58,6 +58,20 @@ def test_a_file_object_is_never_closed(fails: bool) -> None:
         Pipeline(RECORDS, [], file).run()
         assert file.flushed
     assert not file.closed
+
+
+@pytest.mark.parametrize("suffix", ["gz", "zst", "lz4"])
+@pytest.mark.parametrize("made", [[], [steps.map(lambda r: r)]], ids=["raw", "map"])
+def test_the_good_records_before_a_bad_one_are_shown_through_a_codec(
+    suffix: str, made: list[Any]
+) -> None:
+    file = io.BytesIO()
+    with pytest.raises(BadRecord):
+        Pipeline(b"1\n2\n{nope\n", made, write(file, to=suffix)).run()
+    shown = []
+    with pytest.raises(InputError, match="cut"):
+        shown.extend(iter(read(file.getvalue(), from_=f"jsonl.{suffix}")))
+    assert shown == [1, 2]
 
 
 @pytest.mark.parametrize("suffix", ["gz", "zst", "bz2", "xz", "lz4"])

@@ -6,6 +6,7 @@ import io
 import itertools
 import os
 import threading
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -172,3 +173,24 @@ def test_dropping_the_reference_closes_the_source() -> None:
     assert next(flow) == 0
     del flow
     assert closed == [True]
+
+
+def test_a_member_of_a_zip_file_is_a_source(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("x.jsonl", "1\n2\n")
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive, archive.open("x.jsonl") as member:
+        assert list(read(member)) == [1, 2]
+
+
+def test_text_objects_are_refused() -> None:
+    with pytest.raises(PlanError, match="binary"):
+        list(read(io.StringIO("1\n")))
+
+
+def test_globs_are_sorted_and_never_empty(tmp_path: Path) -> None:
+    for name in ("b.jsonl", "a.jsonl", "[x].jsonl"):
+        (tmp_path / name).write_text(f'"{name}"')
+    assert list(read(f"{tmp_path}/?.jsonl")) == ["a.jsonl", "b.jsonl"]
+    assert list(read(f"{tmp_path}/[x].jsonl")) == ["[x].jsonl"]
+    with pytest.raises(InputError, match="no file matches"):
+        list(read(f"{tmp_path}/*.nope"))

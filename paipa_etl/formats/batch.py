@@ -46,11 +46,6 @@ class Batch:
     def __len__(self) -> int:
         return len(self.indices)
 
-    @property
-    def has_raw(self) -> bool:
-        """Whether the records' raw lines can be passed on."""
-        return self.whole or self.lines is not None
-
     def keep(self, flags: Sequence[object]) -> Batch:
         """The batch with only the records whose flag is true."""
         return self if all(flags) else self._chosen(lambda items: list(compress(items, flags)))

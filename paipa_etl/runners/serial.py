@@ -1,8 +1,8 @@
 """The generator core: nested generators in the caller's thread, one record in flight.
 
-``for step in steps: flow = step(flow)``. Leading steps that never change a record are
-carried out a batch at a time instead, so that raw lines stay beside their records;
-where a plan has no other steps, they are what is written.
+``for step in steps: flow = step(flow)``. A plan whose every step leaves records as they
+are, from a format into the same one, is carried out a batch at a time instead: raw lines
+stay beside their records, and are what is written.
 """
 
 from __future__ import annotations
@@ -11,19 +11,18 @@ from collections.abc import Generator, Iterable, Iterator
 from contextlib import ExitStack, closing
 from typing import Any, Protocol
 
-from paipa_etl.formats import Format
 from paipa_etl.formats.batch import Batch
 from paipa_etl.report import StepCount
-from paipa_etl.run import Run
+from paipa_etl.run import Run, close
+from paipa_etl.sinks.files import OpenFile
 from paipa_etl.sources import Source
+from paipa_etl.sources.files import FileSource
 from paipa_etl.steps.contract import Reads, Step
 
 
 class OpenSink(Protocol):
     """An opened sink."""
 
-    def takes_raw(self, format: Format) -> bool: ...
-    def write_batch(self, batch: Batch) -> None: ...
     def write_all(self, records: Iterable[Any]) -> None: ...
     def commit(self) -> None: ...
     def abort(self, cause: BaseException) -> None: ...
@@ -56,20 +55,18 @@ def run(source: Source, steps: tuple[Step, ...], sink: Sink, run: Run) -> None:
 
 def _fill(output: OpenSink, source: Source, steps: tuple[Step, ...], run: Run) -> None:
     counts = [run.counts.add_step(str(step)) for step in steps]
-    if not source.has_batches or not _raw_will_do(output, source, steps):
+    if (
+        isinstance(source, FileSource)
+        and isinstance(output, OpenFile)
+        and source.formats() == {output.format}
+        and all(step.preserving for step in steps)
+    ):
+        with closing(_batches(source, steps, counts, run)) as batches:
+            for batch in batches:
+                output.write_batch(batch)
+    else:
         with closing(_flow(source, steps, counts, run)) as records:
             output.write_all(records)
-        return
-    reads = any(step.reads is not Reads.NOTHING for step in steps)
-    with closing(_batches(source, steps, counts, run, reads)) as batches:
-        for batch in batches:
-            output.write_batch(batch)
-
-
-def _raw_will_do(output: OpenSink, source: Any, steps: tuple[Step, ...]) -> bool:
-    """Whether every record leaves as the very bytes it came as."""
-    formats = {source.format_of(place) for place in source.expanded()}
-    return all(step.preserving for step in steps) and all(map(output.takes_raw, formats))
 
 
 def iterate(source: Source, steps: tuple[Step, ...], run: Run) -> Generator[Any, None, None]:
@@ -92,27 +89,22 @@ def _flow(
     """The fold, and the closing of all of its generators from the right."""
     with ExitStack() as stack:
         flow: Iterator[Any] = source.records(run)
-        _close_with(stack, flow)
+        stack.callback(close, flow)
         for step, count in zip(steps, counts, strict=True):
             flow = step.bind(run, count)(flow)
-            _close_with(stack, flow)
+            stack.callback(close, flow)
         yield from flow
 
 
 def _batches(
-    source: Source, steps: tuple[Step, ...], counts: list[StepCount], run: Run, reads: bool
+    source: FileSource, steps: tuple[Step, ...], counts: list[StepCount], run: Run
 ) -> Generator[Batch, None, None]:
-    """The fold over batches, for preserving steps."""
+    """The fold over batches, for steps that leave records as they are."""
+    reads = any(step.reads is not Reads.NOTHING for step in steps)
     with ExitStack() as stack:
         flow: Iterator[Batch] = source.batches(run, reads)
-        _close_with(stack, flow)
+        stack.callback(close, flow)
         for step, count in zip(steps, counts, strict=True):
             flow = step.bind_batches(run, count)(flow)
-            _close_with(stack, flow)
+            stack.callback(close, flow)
         yield from flow
-
-
-def _close_with(stack: ExitStack, flow: Any) -> None:
-    close = getattr(flow, "close", None)
-    if callable(close):
-        stack.callback(close)

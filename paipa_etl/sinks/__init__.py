@@ -7,9 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from paipa_etl.errors import PlanError
 from paipa_etl.location import Location
-from paipa_etl.stores import StoreOptions
+from paipa_etl.stores import StoreOptions, StoreTable
 
 
 class Target(Protocol):
@@ -35,24 +34,9 @@ class WriteStore:
     """From a location, whether an existing one may be replaced, and the store's options."""
 
 
-_stores: dict[str, WriteStore] = {}
-
-
-def register(store: WriteStore) -> None:
-    """Add a store to the table; a scheme that is taken is an error."""
-    for scheme in store.schemes:
-        if scheme in _stores:
-            raise PlanError(f"the scheme {scheme!r} is already written by a store")
-        _stores[scheme] = store
-
-
-def store_of(location: Location) -> WriteStore:
-    """The store that writes a location; an unknown scheme is an error that lists the known ones."""
-    store = _stores.get(location.scheme)
-    if store is None:
-        known = ", ".join(sorted(_stores))
-        raise PlanError(f"{location}: no store writes {location.scheme!r}; known: {known}")
-    return store
+_table = StoreTable[WriteStore]("writes")
+register = _table.register
+store_of = _table.store_of
 
 
 for _name in ("local", "standard", "objects", "remote", "protocols"):

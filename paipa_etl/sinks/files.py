@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
-from paipa_etl import codecs, formats
 from paipa_etl.background import WriteBehind
 from paipa_etl.codecs import Codec
 from paipa_etl.codecs.members import Compressor
-from paipa_etl.errors import BadRecord, PlanError
+from paipa_etl.errors import BadRecord, OutputError, PlanError
 from paipa_etl.formats import Format
 from paipa_etl.formats.batch import Batch
 from paipa_etl.formats.blocks import BLOCK
@@ -20,6 +19,7 @@ from paipa_etl.location import Location, parse
 from paipa_etl.run import Run
 from paipa_etl.sinks import Target, store_of
 from paipa_etl.stores import StoreOptions
+from paipa_etl.stores.suffixes import codec_of, format_of, parse_suffixes
 
 
 class Encoded:
@@ -52,7 +52,8 @@ class OpenFile:
     """An opened sink. Keeps up to one block of encoded records, and 1 MiB written behind."""
 
     def __init__(self, sink: FileSink, run: Run) -> None:
-        self._run, self._format = run, sink.output_format
+        self.format = sink.output_format
+        self._run = run
         self._codec = sink.output_codec
         compressor = self._codec.start_compressor(sink.level) if self._codec else None
         location = sink.location
@@ -65,10 +66,6 @@ class OpenFile:
         self._pending: list[bytes] = []
         self._size = 0
 
-    def takes_raw(self, format: Format) -> bool:
-        """Whether raw lines of a format can be passed on as they are."""
-        return format == self._format
-
     def write_batch(self, batch: Batch) -> None:
         """Pass on a batch's raw lines."""
         self._flush()
@@ -76,24 +73,19 @@ class OpenFile:
         self._run.counts.written += len(batch)
 
     def write_all(self, records: Iterable[Any]) -> None:
-        """Write records as they come; what came before a failure is kept, and shown if live."""
-        try:
-            for line in self._lines(records):
-                self._pending.append(line)
-                self._size += len(line)
-                if self._size >= BLOCK:
-                    self._flush()
-        except Exception:
-            if self._target.live:
-                self._show_before_failure()
-            raise
+        """Write records as they come; what came before a failure is kept."""
+        for line in self._lines(records):
+            self._pending.append(line)
+            self._size += len(line)
+            if self._size >= BLOCK:
+                self._flush()
 
     def write(self, record: Any) -> None:
         """Write one record."""
         self.write_all((record,))
 
     def _lines(self, records: Iterable[Any]) -> Iterator[bytes]:
-        encode, run = self._format.encode, self._run
+        encode, run = self.format.encode, self._run
         for record in records:
             try:
                 line = encode(record)
@@ -115,13 +107,6 @@ class OpenFile:
         self._flush()
         self._output.pause()
 
-    def _show_before_failure(self) -> None:
-        """Have the good records seen; never by the end of a stream, which would look whole."""
-        if self._codec is None or self._codec.flushes:
-            self.show()
-        else:
-            self._flush()
-
     def commit(self) -> None:
         """Publish the whole output."""
         self._flush()
@@ -129,10 +114,24 @@ class OpenFile:
         self._target.commit()
 
     def abort(self, cause: BaseException) -> None:
-        """Leave what was there before."""
+        """Leave what was there before; of a live output, show what came before the cause."""
         if isinstance(self._output, WriteBehind):
             self._output.abort()
+        if self._target.live and _may_still_write(cause):
+            with suppress(OutputError, BrokenPipeError):  # the cause is what the caller must see
+                self._show_the_cut()
         self._target.abort(cause)
+
+    def _show_the_cut(self) -> None:
+        """Have the good records seen; never by the end of a stream, which would look whole."""
+        self._flush()
+        if self._codec is None or self._codec.flushes:
+            self._output.pause()
+
+
+def _may_still_write(cause: BaseException) -> bool:
+    """Whether the output is not what failed; nor an interrupt, which must not wait for a reader."""
+    return isinstance(cause, Exception) and not isinstance(cause, (OutputError, BrokenPipeError))
 
 
 @dataclass(frozen=True)
@@ -145,7 +144,7 @@ class FileSink:
     level: int | None = None
     clobber: bool = True
     options: StoreOptions = field(default_factory=StoreOptions)
-    _opened: threading.local = field(default_factory=threading.local, compare=False, repr=False)
+    _opened: list[OpenFile] = field(default_factory=list, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.level is None:
@@ -157,23 +156,22 @@ class FileSink:
     @property
     def output_codec(self) -> Codec | None:
         """The codec of the output."""
-        return self.codec or codecs.split_name(self.location.name)[1]
+        return self.codec or codec_of(self.location)
 
     @property
     def output_format(self) -> Format:
         """The format of the output."""
-        return self.format or formats.from_name(codecs.split_name(self.location.name)[0])
+        return self.format or format_of(self.location)
 
     def open(self, run: Run) -> OpenFile:
         """Open the output; nothing is published before its ``commit``."""
         return OpenFile(self, run)
 
     def __enter__(self) -> OpenFile:
-        if getattr(self._opened, "file", None) is not None:
+        if self._opened:
             raise PlanError(f"{self.location} is open already")
-        self._opened.file = self.open(Run())
-        opened: OpenFile = self._opened.file
-        return opened
+        self._opened.append(self.open(Run()))
+        return self._opened[0]
 
     def __exit__(
         self,
@@ -181,7 +179,7 @@ class FileSink:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        file, self._opened.file = self._opened.file, None
+        file = self._opened.pop()
         if error is not None:
             file.abort(error)
             return
@@ -190,10 +188,6 @@ class FileSink:
         except BaseException as failure:
             file.abort(failure)
             raise
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        parts = (self.location, self.format, self.codec, self.level, self.clobber, self.options)
-        return (FileSink, parts)
 
     def __str__(self) -> str:
         return str(self.location)
@@ -223,28 +217,11 @@ def write(
     return FileSink(location, format, codec, level, clobber, options)
 
 
-def parse_suffixes(suffixes: str | None) -> tuple[Format | None, Codec | None]:
-    """Format and codec of a suffix as in a file name: ``jsonl.gz``, ``zst``, ``txt``."""
-    if not suffixes:
-        return None, None
-    name, codec = codecs.split_name(f".{suffixes.removeprefix('.')}")
-    word = name.removeprefix(".")
-    return (formats.by_name(word) if word else None), codec
-
-
 class OpenList:
     """An opened list: records are kept until the commit."""
 
     def __init__(self, target: list[Any], run: Run) -> None:
         self._target, self._run, self._records = target, run, list[Any]()
-
-    def takes_raw(self, format: Format) -> bool:
-        """A list holds records, never raw lines."""
-        return False
-
-    def write_batch(self, batch: Batch) -> None:
-        """Never called: see ``takes_raw``."""
-        raise NotImplementedError
 
     def write_all(self, records: Iterable[Any]) -> None:
         """Keep records."""

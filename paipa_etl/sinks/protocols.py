@@ -6,11 +6,11 @@ import contextlib
 import os
 from typing import Any
 
-from paipa_etl.errors import OutputError, PaipaError, PlanError
+from paipa_etl.errors import OutputError, PlanError
 from paipa_etl.location import Location
 from paipa_etl.sinks import Target, WriteStore, register
 from paipa_etl.stores import StoreOptions
-from paipa_etl.stores.remote import FSSPEC_ALLOWED, fsspec_of, problem
+from paipa_etl.stores.remote import FSSPEC_ALLOWED, failures_as, fsspec_of
 
 
 class ProtocolTarget:
@@ -20,29 +20,21 @@ class ProtocolTarget:
 
     def __init__(self, location: Location, options: StoreOptions) -> None:
         self._location = location
-        try:
+        with failures_as(OutputError, location):
             self._filesystem, self._path = fsspec_of(location, options)
             self._temporary = f"{self._path}.{os.urandom(8).hex()}.paipa-tmp"
             self._file: Any = self._filesystem.open(self._temporary, "wb")
-        except PaipaError:
-            raise
-        except Exception as error:  # each file system has its own
-            raise OutputError(problem(location, error)) from None
 
     def write(self, data: bytes) -> None:
         """Add to the file."""
-        try:
+        with failures_as(OutputError, self._location):
             self._file.write(data)
-        except Exception as error:
-            raise OutputError(problem(self._location, error)) from None
 
     def commit(self) -> None:
         """Publish the whole file under its name."""
-        try:
+        with failures_as(OutputError, self._location):
             self._file.close()
             self._filesystem.mv(self._temporary, self._path)
-        except Exception as error:
-            raise OutputError(problem(self._location, error)) from None
 
     def abort(self, cause: BaseException) -> None:
         """Remove the temporary file."""

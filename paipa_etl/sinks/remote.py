@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
-from paipa_etl.errors import OutputError, PaipaError, PlanError
+from paipa_etl.errors import OutputError, PlanError
 from paipa_etl.location import Location
 from paipa_etl.sinks import Target, WriteStore, register
 from paipa_etl.stores import StoreOptions
-from paipa_etl.stores.remote import open_smart, problem
+from paipa_etl.stores.remote import failures_as, open_smart
 
 
 class UploadTarget:
@@ -19,26 +19,18 @@ class UploadTarget:
 
     def __init__(self, location: Location, options: StoreOptions) -> None:
         self._location = location
-        try:
+        with failures_as(OutputError, location):
             self._file: Any = open_smart(location, "wb", options)
-        except PaipaError:
-            raise
-        except Exception as error:  # each client has its own
-            raise OutputError(problem(location, error)) from None
 
     def write(self, data: bytes) -> None:
         """Add to the upload."""
-        try:
+        with failures_as(OutputError, self._location):
             self._file.write(data)
-        except Exception as error:
-            raise OutputError(problem(self._location, error)) from None
 
     def commit(self) -> None:
         """Complete the upload."""
-        try:
+        with failures_as(OutputError, self._location):
             self._file.close()
-        except Exception as error:
-            raise OutputError(problem(self._location, error)) from None
         self._file = None
 
     def abort(self, cause: BaseException) -> None:

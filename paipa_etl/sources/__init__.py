@@ -7,23 +7,14 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from paipa_etl.errors import PlanError
-from paipa_etl.formats.batch import Batch
 from paipa_etl.location import Location
 from paipa_etl.run import Run
 from paipa_etl.stop import Stop
-from paipa_etl.stores import StoreOptions
+from paipa_etl.stores import StoreOptions, StoreTable
 
 
 class Source(Protocol):
     """Where records come from: plain data until a runner asks for them."""
-
-    @property
-    def has_batches(self) -> bool:
-        """Whether records come in batches, with raw lines and where they are from."""
-
-    def batches(self, run: Run, reads: bool) -> Generator[Batch, None, None]:
-        """The batches; ``reads``: whether a step reads records, or raw lines will do."""
 
     def records(self, run: Run) -> Iterator[Any]:
         """The records, one by one."""
@@ -46,24 +37,9 @@ class ReadStore:
     """Whether what was read is gone, and cannot be read again."""
 
 
-_stores: dict[str, ReadStore] = {}
-
-
-def register(store: ReadStore) -> None:
-    """Add a store to the table; a scheme that is taken is an error."""
-    for scheme in store.schemes:
-        if scheme in _stores:
-            raise PlanError(f"the scheme {scheme!r} is already read by a store")
-        _stores[scheme] = store
-
-
-def store_of(location: Location) -> ReadStore:
-    """The store that reads a location; an unknown scheme is an error that lists the known ones."""
-    store = _stores.get(location.scheme)
-    if store is None:
-        known = ", ".join(sorted(_stores))
-        raise PlanError(f"{location}: no store reads {location.scheme!r}; known: {known}")
-    return store
+_table = StoreTable[ReadStore]("reads")
+register = _table.register
+store_of = _table.store_of
 
 
 for _name in ("local", "standard", "objects", "remote", "protocols"):

@@ -10,7 +10,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
-from paipa_etl import codecs, formats
+from paipa_etl import codecs
 from paipa_etl.background import read_ahead
 from paipa_etl.codecs import Codec
 from paipa_etl.codecs.members import MemberDecoder
@@ -22,6 +22,7 @@ from paipa_etl.location import Location
 from paipa_etl.run import Run
 from paipa_etl.sources import store_of
 from paipa_etl.stores import StoreOptions
+from paipa_etl.stores.suffixes import codec_of, format_of
 
 
 class Input:
@@ -52,8 +53,6 @@ class FileSource:
     read_ahead: bool = False
     options: StoreOptions = field(default_factory=StoreOptions)
     _used: list[bool] = field(default_factory=list, compare=False, repr=False)
-
-    has_batches = True
 
     def __str__(self) -> str:
         return " + ".join(map(str, self.locations))
@@ -90,7 +89,11 @@ class FileSource:
 
     def format_of(self, location: Location) -> Format:
         """The format that was asked for, or that the name tells."""
-        return self.format or formats.from_name(codecs.split_name(location.name)[0])
+        return self.format or format_of(location)
+
+    def formats(self) -> set[Format]:
+        """The formats of all inputs."""
+        return {self.format_of(place) for place in self.expanded()}
 
     def _input_batches(
         self, source: Input, pieces: Iterator[bytes], run: Run, reads: bool
@@ -145,7 +148,7 @@ class FileSource:
 
     def _choose_codec(self, location: Location, head: bytes) -> Codec | None:
         """The codec of the magic bytes; they win over the name, with a warning."""
-        named = self.codec or codecs.split_name(location.name)[1]
+        named = self.codec or codec_of(location)
         found = codecs.detect(head)
         if found is None or found is named:
             return named

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from paipa_etl.errors import PlanError, never_stop, shown
-from paipa_etl.formats.batch import Batch
-from paipa_etl.run import Run
+from paipa_etl.run import Run, close
 
 
 @dataclass(frozen=True)
@@ -19,12 +17,6 @@ class IterableSource:
     iterable: Iterable[Any]
     _used: list[bool] = field(default_factory=list, compare=False, repr=False)
 
-    has_batches = False
-
-    def batches(self, run: Run, reads: bool) -> Generator[Batch, None, None]:
-        """There are none: records come one by one."""
-        raise NotImplementedError
-
     def records(self, run: Run) -> Iterator[Any]:
         """The records, one by one; a generator is closed with the run."""
         with run.reading():
@@ -33,7 +25,7 @@ class IterableSource:
                 if self._used:
                     raise PlanError(f"{shown(iterator)} can be read only once, and was")
                 self._used.append(True)
-            yield from _closing(iterator, run)
+            yield from _flow(iterator, run)
 
     def __str__(self) -> str:
         return f"<{type(self.iterable).__name__}>"
@@ -45,16 +37,10 @@ class CallableSource:
 
     function: Callable[[], Iterable[Any]]
 
-    has_batches = False
-
-    def batches(self, run: Run, reads: bool) -> Generator[Batch, None, None]:
-        """There are none: records come one by one."""
-        raise NotImplementedError
-
     def records(self, run: Run) -> Iterator[Any]:
         """The records, one by one; a generator is closed with the run."""
         with run.reading():
-            yield from _closing(_started(self.function, str(self), run), run)
+            yield from _flow(_started(self.function, str(self), run), run)
 
     def __str__(self) -> str:
         return f"{getattr(self.function, '__name__', type(self.function).__name__)}()"
@@ -67,13 +53,8 @@ def _started(function: Callable[[], Iterable[Any]], name: str, run: Run) -> Iter
         run.policy.fail(never_stop(error, name), "the source, before its first record")
 
 
-def _closing(iterator: Iterator[Any], run: Run) -> Iterator[Any]:
-    counted = run.counted(iterator)
-    if not hasattr(iterator, "close"):
-        return counted
-    return _closed(counted, iterator)
-
-
-def _closed(counted: Iterator[Any], iterator: Any) -> Iterator[Any]:
-    with closing(iterator):
-        yield from counted
+def _flow(iterator: Iterator[Any], run: Run) -> Iterator[Any]:
+    try:
+        yield from run.counted(iterator)
+    finally:
+        close(iterator)

@@ -4,27 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
-from paipa_etl.errors import InputError, PaipaError
+from paipa_etl.errors import InputError
 from paipa_etl.location import Location
 from paipa_etl.sources import ReadStore, register
 from paipa_etl.stop import Stop, Stopped
 from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.descriptors import TRIP
-from paipa_etl.stores.remote import open_smart, problem, waker
+from paipa_etl.stores.remote import failures_as, open_smart, waker
 
 
 def pieces(location: Location, stop: Stop, options: StoreOptions) -> Generator[bytes, None, None]:
     """The bytes of a remote object, in order."""
-    try:
-        with open_smart(location, "rb", options) as file, stop.waking(waker(file)):
-            while piece := file.read(TRIP):
-                yield piece
-                if stop.is_set:
-                    raise Stopped
-    except (PaipaError, Stopped):
-        raise
-    except Exception as error:  # each client has its own
-        raise InputError(problem(location, error)) from None
+    with (
+        failures_as(InputError, location),
+        open_smart(location, "rb", options) as file,
+        stop.waking(waker(file)),
+    ):
+        while piece := file.read(TRIP):
+            yield piece
+            if stop.is_set:
+                raise Stopped
 
 
 register(ReadStore(("s3", "gs", "az", "http", "https", "sftp"), pieces))

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import enum
 import functools
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 from paipa_etl.errors import PlanError, Skip, never_stop, shown
 from paipa_etl.formats.batch import Batch
 from paipa_etl.report import StepCount
-from paipa_etl.run import Run
+from paipa_etl.run import Run, close
 
 Flow = Callable[[Iterable[Any]], Iterator[Any]]
 BatchFlow = Callable[[Iterable[Batch]], Iterator[Batch]]
@@ -84,7 +84,9 @@ class Opaque(Step):
         records = iter(records)
         while True:
             try:
-                with closing_if_it_can(self.function(records)) as flow:
+                flow = self.function(records)
+                with ExitStack() as stack:
+                    stack.callback(close, flow)
                     for record in flow:
                         count.given += 1
                         yield record
@@ -99,17 +101,6 @@ class Opaque(Step):
 
     def __str__(self) -> str:
         return name_of(self.function)
-
-
-@contextmanager
-def closing_if_it_can(flow: Iterable[Any]) -> Generator[Iterable[Any], None, None]:
-    """Close a user's generator when its records are no longer wanted, not when it is collected."""
-    try:
-        yield flow
-    finally:
-        close = getattr(flow, "close", None)
-        if isinstance(flow, Iterator) and callable(close):
-            close()
 
 
 def flatten_steps(steps: object) -> tuple[Step, ...]:

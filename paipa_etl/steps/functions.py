@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from paipa_etl.formats.batch import Batch
 from paipa_etl.report import StepCount
-from paipa_etl.run import Run
-from paipa_etl.steps.contract import BatchFlow, Flow, Step, closing_if_it_can, guarded, name_of
+from paipa_etl.run import Run, close
+from paipa_etl.steps.contract import BatchFlow, Flow, Step, guarded, name_of
 
 Function = Callable[[Any], Any]
 
@@ -51,7 +52,9 @@ class FlatMap(Step):
         for record in records:
             given = 0
             try:
-                with closing_if_it_can(self._items(record)) as items:
+                items = self._items(record)
+                with ExitStack() as stack:
+                    stack.callback(close, items)
                     for item in items:
                         given += 1
                         yield item

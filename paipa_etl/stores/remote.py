@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import importlib
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
-from paipa_etl.errors import MissingDependency, PlanError, describe
+from paipa_etl.errors import (
+    InputError,
+    MissingDependency,
+    OutputError,
+    PaipaError,
+    PlanError,
+    describe,
+)
 from paipa_etl.location import Location, user_info
+from paipa_etl.stop import Stopped
 from paipa_etl.stores import StoreOptions
 
 EXTRAS = {
     "s3": "s3",
     "gs": "gcs",
     "az": "azure",
-    "azure": "azure",
     "http": "http",
     "https": "http",
     "sftp": "sftp",
@@ -45,6 +53,19 @@ def fsspec_of(location: Location, options: StoreOptions) -> tuple[Any, str]:
     fsspec = importlib.import_module("fsspec")
     filesystem, path = fsspec.core.url_to_fs(location.target, **options.storage_options)
     return filesystem, path
+
+
+@contextmanager
+def failures_as(
+    kind: type[InputError | OutputError], location: Location
+) -> Generator[None, None, None]:
+    """Turn what a client raises (each has its own errors) into ours, which name the location."""
+    try:
+        yield
+    except (PaipaError, Stopped):
+        raise
+    except Exception as error:
+        raise kind(problem(location, error)) from None
 
 
 def problem(location: Location, error: Exception) -> str:
