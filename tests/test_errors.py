@@ -245,3 +245,19 @@ def test_another_format_converts(tmp_path: Path) -> None:
     assert target.read_text() == "a  b\né\n"
     assert report.balanced
     assert list(read(target)) == ["a  b", "é"]
+
+
+@pytest.mark.parametrize("first", [steps.filter(lambda n: n % 2), steps.skip(3)], ids=str)
+@pytest.mark.parametrize("on", ["raw lines", "records"])
+def test_a_record_keeps_its_number_behind_steps_that_drop_others(first: Any, on: str) -> None:
+    def fail(n: int) -> bool:
+        return bool(1 / (n - 7))
+
+    text = b"1\n\n" + b"".join(b"%d\n" % n for n in range(2, 20))
+    made = [first, steps.filter(fail)]
+    made += [steps.map(lambda n: n)] if on == "records" else []
+    with pytest.raises(ZeroDivisionError) as caught:
+        Pipeline(text, made, write(bytearray())).run()
+    (note,) = caught.value.__notes__
+    assert "record 7 of" in note
+    assert f"byte {text.index(b'7')})" in note

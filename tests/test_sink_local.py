@@ -488,3 +488,25 @@ def wait_for(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < end, "it never came to that"
         time.sleep(0.01)
+
+
+def test_the_file_is_on_the_disk_before_it_has_its_name(tmp_path: Path) -> None:
+    calls: list[str] = []
+
+    def told(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*words: Any) -> Any:
+            if concerns(tmp_path, words[0]):
+                calls.append(name if not is_directory(words[0]) else f"{name} of the directory")
+            return real(*words)
+
+        return call
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("fsync", "replace"):
+            patch.setattr(os, name, told(name, getattr(os, name)))
+        Pipeline([1], [], tmp_path / "out.jsonl").run()
+    assert calls == ["fsync", "replace", "fsync of the directory"]
+
+
+def is_directory(subject: Any) -> bool:
+    return stat.S_ISDIR(os.stat(subject).st_mode)
