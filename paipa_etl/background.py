@@ -5,6 +5,7 @@ Each thread belongs to a run and ends with it: closing its taking end joins it.
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections.abc import Callable, Generator, Iterator
 from typing import Any, Protocol, TypeVar
@@ -14,6 +15,8 @@ from paipa_etl.stop import Stop
 
 AHEAD = 2 << 20  # bytes: four trips of a decoder, enough to keep both threads busy
 BEHIND = 1 << 20  # bytes: eight blocks
+
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 T = TypeVar("T")
 
@@ -29,7 +32,7 @@ def read_ahead(
     channel: Channel[T] = Channel(AHEAD)
     thread = threading.Thread(target=_pump, args=(items, size, channel), name="paipa-read-ahead")
     try:
-        thread.start()
+        _start(thread)
         while True:
             try:
                 item = channel.get()
@@ -37,13 +40,36 @@ def read_ahead(
                 return
             yield item
     finally:
-        channel.abandon()
-        stop.set()
-        _join(thread)
+        try:
+            surely(channel.abandon)
+        finally:
+            surely(stop.set)
+            _join(thread)
+
+
+def surely(action: Callable[[], None]) -> None:
+    """Do what ends a thread's waiting; once more, where an interrupt came in the middle."""
+    try:
+        action()
+    except BaseException:
+        action()
+        raise
+
+
+def _start(thread: threading.Thread) -> None:
+    """Start a thread, interrupts held back: one in mid-start would leave it half started.
+
+    The thread keeps them held back: signals are the main thread's.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS)
+    try:
+        thread.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _join(thread: threading.Thread) -> None:
-    """Wait for a thread; one whose start was interrupted ends by itself, its channel abandoned."""
+    """Wait for a thread, where it was started."""
     if thread.is_alive():
         thread.join()
 
@@ -106,13 +132,13 @@ class WriteBehind:
 
     def abort(self) -> None:
         """Drop what is not written yet and end the thread."""
-        self._channel.abandon()
+        surely(self._channel.abandon)
         _join(self._thread)
 
     def _call(self, action: Callable[[], Any], size: int) -> None:
         if not self._begun:
             self._begun = True
-            self._thread.start()
+            _start(self._thread)
         try:
             self._channel.put(action, size)
         except Abandoned:

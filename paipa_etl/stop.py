@@ -31,10 +31,8 @@ class Stop:
         return self._set
 
     def set(self) -> None:
-        """Wish for the end, and wake every wait."""
+        """Wish for the end, and wake every wait; more than once is as once."""
         with self._lock:
-            if self._set:
-                return
             self._set = True
             if self._pipe:
                 os.write(self._pipe[1], b"!")

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import dis
+import itertools
 import os
 import select
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from types import FrameType
 from typing import Any
 
 import pytest
 
-from paipa_etl.background import WriteBehind, read_ahead
-from paipa_etl.channel import Abandoned, Channel, Finished
+from paipa_etl.background import WriteBehind, read_ahead, surely
+from paipa_etl.channel import Abandoned, Channel, Finished, Waiters
 from paipa_etl.stop import Stop
 
 
@@ -150,3 +155,86 @@ def test_an_output_that_was_made_and_never_used_has_no_thread() -> None:
     behind = WriteBehind(Full())  # an interrupt right here leaves nobody to abort it
     assert threading.active_count() == threads
     behind.abort()
+
+
+class Interrupt(BaseException):
+    """Stands for what a signal's handler raises."""
+
+
+def interrupted_at(at: int, work: Callable[[], object]) -> bool:
+    """Do some work, interrupted where the interpreter looks for a signal for the nth time.
+
+    It looks behind a call, at a function's beginning and at a loop's turn. False: it
+    was not looked for so often.
+    """
+    looks = itertools.count()
+    before: dict[FrameType, str] = {}
+
+    def trace(frame: FrameType, event: str, argument: object) -> Any:
+        if not frame.f_code.co_filename.endswith(("channel.py", "threading.py")):
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            last = before.get(frame, "")
+            before[frame] = dis.opname[frame.f_code.co_code[frame.f_lasti]]
+            if last.startswith(("CALL", "RESUME", "JUMP_BACKWARD")) and next(looks) == at:
+                raise Interrupt
+        return trace
+
+    sys.settrace(trace)
+    try:
+        work()
+    except Interrupt:
+        return True
+    finally:
+        sys.settrace(None)
+    return False
+
+
+def ended(work: Callable[[], object], waits: Waiters) -> threading.Thread:
+    """A thread that works until its end of the channel ends, once it waits."""
+
+    def until_the_end() -> None:
+        with suppress(Finished, Abandoned):
+            while True:
+                work()
+
+    thread = started(until_the_end)
+    while not waits._turns:
+        assert thread.is_alive()
+    return thread
+
+
+@pytest.mark.parametrize("end", ["put", "get", "abandon"])
+def test_an_interrupt_at_any_moment_of_a_hand_over_leaves_nobody_waiting(end: str) -> None:
+    for at in itertools.count():
+        channel: Channel[int] = Channel(10)
+        if end == "put":
+            other = ended(channel.get, channel._takers)
+            work: Callable[[], object] = lambda c=channel: c.put(1, 1)  # type: ignore[misc]  # noqa: E731
+        else:
+            other = ended(lambda c=channel: c.put(1, 6), channel._givers)  # type: ignore[misc]
+            work = channel.get if end == "get" else lambda c=channel: surely(c.abandon)  # type: ignore[misc]
+        interrupted = interrupted_at(at, work)
+        if end != "abandon":
+            channel.abandon()
+        other.join(5)
+        assert not other.is_alive(), f"the other end waits for ever behind look {at}"
+        if not interrupted:
+            break
+    assert at > 3  # a channel that gives no look proves nothing
+
+
+def test_a_waiter_that_is_interrupted_passes_its_turn_on() -> None:
+    lock = threading.Lock()
+    waiters = Waiters(lock)
+    first, second = waiters.queue(), waiters.queue()
+
+    class Gone:
+        def acquire(self) -> None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        waiters.wait(Gone())  # type: ignore[arg-type]  # woken, then interrupted
+    assert not first.locked()
+    assert second.locked()
