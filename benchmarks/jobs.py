@@ -50,6 +50,7 @@ class Job:
 
 COPY_MUSTS = (
     Must("DuckDB", "wall", 3, 4),
+    Must("DuckDB, text only", "wall", 3, 4),
     Must("Polars", "wall", 4.5, 6),
     Must("jq", "wall", 12, 12),
     Must("Miller", "wall", 20, 20),

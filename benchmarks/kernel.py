@@ -4,7 +4,7 @@
     python benchmarks/kernel.py events.jsonl.gz --rounds 20
 
 Both are given the same blocks, in turn; the best round counts. Rates are MB of JSON Lines a second,
-also for `is_finite`, which is given decoded records. Ends with 1 when a function is less than 1.5
+also for what is given decoded records. Ends with 1 when a function is less than 1.5
 times as fast as its plain form, and with 2 when there is no compiled kernel.
 """
 
@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from paipa_etl.formats import _scan_python as plain
-from paipa_etl.formats.blocks import MAX_RECORD, cut_lines
-from paipa_etl.formats.json_text import decode_all
+from paipa_etl.formats.blocks import MAX_RECORD, cut_lines, split_lines
+from paipa_etl.formats.json_text import decode_all, encode_line
 
 SAMPLE = Path(__file__).resolve().parent.parent / "fixtures" / "events.jsonl.gz"
 LEAST = 1.5  # below this the kernel goes: the plain form is there anyway
@@ -34,12 +34,19 @@ def main() -> int:
         print("The kernel is not compiled: nothing to compare.", file=sys.stderr)
         return 2
     blocks = blocks_of(args.file)
-    records = [record for block in blocks for record in decode_all(plain.split_lines(block))]
+    records = [record for block in blocks for record in decode_all(split_lines(block), block)]
     size = sum(map(len, blocks))
     print(f"{size / 1e6:.1f} MB in {len(blocks)} blocks, {len(records):,} records\n")
     print("| function | compiled MB/s | plain MB/s | ratio |\n|---|---:|---:|---:|")
     slow = []
-    for name, items in (("count_valid", blocks), ("is_finite", records)):
+    written = [(encode_line(record), record) for record in records]
+    jobs: tuple[tuple[str, Sequence[Any]], ...] = (
+        ("count_valid", [(block,) for block in blocks]),
+        ("has_long_number", [(block,) for block in blocks]),
+        ("holds_nan", written),
+        ("is_finite", [(record,) for record in records]),
+    )
+    for name, items in jobs:
         pair = getattr(kernel, name), getattr(plain, name)
         ours, theirs = (size / 1e6 / best for best in timed(pair, items, args.rounds))
         print(f"| {name} | {ours:,.0f} | {theirs:,.0f} | {ours / theirs:.1f} |")

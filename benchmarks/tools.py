@@ -55,7 +55,8 @@ HAND = "hand-written loop, the best"
 COPY = (
     Tool(OURS, {"": "{ours} -q {source} {out}"}),
     Tool(FLOOR, python("floor"), modules=("isal",), suffixes=(".gz",), checked=False),
-    Tool("DuckDB", python("duckdb_raw", "duckdb_columns"), modules=("duckdb",)),
+    Tool("DuckDB", python("duckdb_columns"), modules=("duckdb",)),
+    Tool("DuckDB, text only", python("duckdb_raw"), modules=("duckdb",)),
     Tool(
         "Polars",
         python("polars_sample", "polars_stream"),

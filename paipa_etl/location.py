@@ -1,4 +1,7 @@
-"""Where bytes come from or go to, as plain data; nothing is looked at or opened here."""
+"""Where bytes come from or go to, as plain data; nothing is looked at or opened here.
+
+``urllib`` is imported where a URL is: a path needs none of it, and it takes its time.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ import os
 import re
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from paipa_etl.errors import PlanError, shown
 
@@ -41,6 +43,8 @@ class Location:
             return os.path.basename(self.target)
         if self.scheme in (STANDARD, OBJECT, BYTES):
             return ""
+        from urllib.parse import unquote, urlsplit
+
         return unquote(urlsplit(self.target).path.rsplit("/", 1)[-1])
 
     @property
@@ -95,9 +99,13 @@ def _parse_text(text: str, plain: bool) -> Location:
         host, slash, path = rest.partition("/")
         if host not in ("", "localhost") or not slash:
             raise PlanError(f"a file URL names a local path (file:///path): {shown(text)}")
+        from urllib.parse import unquote
+
         path = "/" + unquote(path)
         _check_nul(path)
         return Location(LOCAL, path)
+    from urllib.parse import urlsplit
+
     try:
         urlsplit(text)
     except ValueError as error:
@@ -116,6 +124,8 @@ def redact(url: str) -> str:
     Whatever stands between ``://`` and an ``@`` behind a colon is taken for user info,
     because a secret may hold a slash: too much is left out rather than too little.
     """
+    from urllib.parse import urlsplit
+
     scheme, rest = url.split("://", 1)
     parts = urlsplit(f"{scheme}://{_USER_INFO.sub('', rest)}")
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
@@ -123,5 +133,7 @@ def redact(url: str) -> str:
 
 def user_info(url: str) -> str:
     """What ``redact`` leaves out in front of the host."""
+    from urllib.parse import urlsplit
+
     found = _USER_INFO.match(url.split("://", 1)[1])
     return found[0][:-1] if found else urlsplit(url).netloc.rpartition("@")[0]

@@ -7,6 +7,7 @@ import enum
 import gzip
 import json
 import math
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from typing import Any
 
 import pytest
 from conftest import SAMPLE
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from paipa_etl.formats import _scan_python
@@ -143,13 +144,40 @@ def test_both_forms_find_the_same_values_finite(number: Any, wraps: list[Any]) -
     assert scan.is_finite(value) == _scan_python.is_finite(value) == finite
 
 
+@given(st.lists(st.sampled_from([b"n", b"u", b"l", b"ll", b"null", b"x", b"12"])))
+@example([b"nul"])
+@example([b"x", b"null"])
+@example([b"xx", b"null"])
+@example([b"xxx", b"null"])
+def test_null_is_found_wherever_it_stands(parts: list[bytes]) -> None:
+    line = b"".join(parts)
+    found = scan.holds_nan(line, math.nan)
+    assert found == _scan_python.holds_nan(line, math.nan) == (b"null" in line)
+    assert not scan.holds_nan(line, 1.0)
+
+
+@given(st.lists(st.tuples(st.integers(0, 40), st.sampled_from([b"", b"x", b"-", b".", b" xxxx"]))))
+@example([(18, b"x"), (19, b"")])
+def test_a_long_number_is_found_wherever_it_stands(parts: list[tuple[int, bytes]]) -> None:
+    block = b"".join(b"7" * digits + tail for digits, tail in parts)
+    longest = max((len(row) for row in re.findall(rb"[0-9]+", block)), default=0)
+    assert scan.has_long_number(block) == _scan_python.has_long_number(block) == (longest >= 19)
+
+
+@pytest.mark.parametrize("lead", range(20))
+@pytest.mark.parametrize("digits", [18, 19, 20])
+def test_a_long_number_is_found_at_every_place(lead: int, digits: int) -> None:
+    block = b"x" * lead + b"9" * digits + b"x"
+    assert scan.has_long_number(block) == (digits >= 19)
+
+
 PLAIN = """
 import sys
 sys.modules["paipa_etl.formats._scan"] = None
 from paipa_etl.cli.main import main
-from paipa_etl.formats import _scan_python, json_text
-assert json_text.count_valid is _scan_python.count_valid
-assert json_text.is_finite is _scan_python.is_finite
+from paipa_etl.formats import _scan_python, json_text, kernel
+assert kernel.count_valid is _scan_python.count_valid
+assert json_text.holds_nan is _scan_python.holds_nan
 sys.exit(main(sys.argv[1:]))
 """
 

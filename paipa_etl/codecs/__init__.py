@@ -13,7 +13,7 @@ HEAD = 1 << 20  # bytes that are looked at for magic bytes behind skippable fram
 SKIPPABLE = tuple(bytes((0x50 + n, 0x2A, 0x4D, 0x18)) for n in range(16))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Codec:
     """One compression: how to start a member when reading, and a compressor when writing."""
 

@@ -1,10 +1,14 @@
-"""bzip2, through the standard library."""
+"""bzip2, through the standard library (imported when a stream needs it)."""
 
 from __future__ import annotations
 
-import bz2
+from typing import TYPE_CHECKING
 
 from paipa_etl.codecs import Codec, register
+from paipa_etl.codecs.members import Member
+
+if TYPE_CHECKING:
+    import bz2
 
 BLOCK_MAGIC = (
     b"1AY&SY"  # the digits of pi that open each block; an empty file has those of its root
@@ -17,11 +21,16 @@ class Bzip2Compressor:
 
     def __init__(self, level: int) -> None:
         self._level = level
-        self._stream: bz2.BZ2Compressor | None = bz2.BZ2Compressor(level)
+        self._stream: bz2.BZ2Compressor | None = self._new()
+
+    def _new(self) -> bz2.BZ2Compressor:
+        import bz2
+
+        return bz2.BZ2Compressor(self._level)
 
     def compress(self, data: bytes) -> bytes:
         if self._stream is None:
-            self._stream = bz2.BZ2Compressor(self._level)
+            self._stream = self._new()
         return self._stream.compress(data)
 
     def pause(self) -> bytes:
@@ -32,6 +41,12 @@ class Bzip2Compressor:
         return stream.flush() if stream else b""
 
 
+def _member() -> Member:
+    import bz2
+
+    return bz2.BZ2Decompressor()
+
+
 register(
     Codec(
         "bzip2",
@@ -39,7 +54,7 @@ register(
         magic=tuple(b"BZh%d" % n + tail for n in range(1, 10) for tail in (BLOCK_MAGIC, END_MAGIC)),
         levels=range(1, 10),
         level=9,
-        member=bz2.BZ2Decompressor,
+        member=_member,
         compressor=Bzip2Compressor,
         flushes=False,
     )

@@ -1,10 +1,14 @@
-"""xz, through the standard library."""
+"""xz, through the standard library (imported when a stream needs it)."""
 
 from __future__ import annotations
 
-import lzma
+from typing import TYPE_CHECKING
 
 from paipa_etl.codecs import Codec, register
+from paipa_etl.codecs.members import Member
+
+if TYPE_CHECKING:
+    import lzma
 
 MEMORY_LIMIT = 160 << 20  # a dictionary of 128 MiB and what the decoder needs beside it
 
@@ -17,6 +21,8 @@ class XzCompressor:
         self._stream: lzma.LZMACompressor | None = self._new()
 
     def _new(self) -> lzma.LZMACompressor:
+        import lzma
+
         return lzma.LZMACompressor(lzma.FORMAT_XZ, check=lzma.CHECK_CRC64, preset=self._level)
 
     def compress(self, data: bytes) -> bytes:
@@ -32,6 +38,12 @@ class XzCompressor:
         return stream.flush() if stream else b""
 
 
+def _member() -> Member:
+    import lzma
+
+    return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=MEMORY_LIMIT)
+
+
 register(
     Codec(
         "xz",
@@ -39,7 +51,7 @@ register(
         magic=(b"\xfd7zXZ\0",),
         levels=range(10),
         level=6,
-        member=lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=MEMORY_LIMIT),
+        member=_member,
         compressor=XzCompressor,
         flushes=False,
         padding=4,

@@ -19,7 +19,7 @@ from paipa_etl.formats.blocks import Block
 DEFAULT = "jsonl"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Format:
     """One serialisation."""
 
@@ -29,8 +29,13 @@ class Format:
     """From pieces of a stream, the most bytes of one record and of one block, to blocks."""
     decode: Callable[[Block, bool], Batch] = field(repr=False)
     """From a block to a batch; the flag says whether a step reads the records, or raw lines do."""
-    encode: Callable[[Any], bytes] = field(repr=False)
-    """From one record to its bytes, record end included; ``BadRecord`` for what it cannot hold."""
+    encoder: Callable[[], Callable[[Any], bytes]] = field(repr=False)
+    """Gives ``encode``, after importing what that needs."""
+
+    @property
+    def encode(self) -> Callable[[Any], bytes]:
+        """From one record to its bytes, record end included; ``BadRecord`` for the impossible."""
+        return self.encoder()
 
     def __reduce__(self) -> tuple[object, ...]:
         return (by_name, (self.name,))

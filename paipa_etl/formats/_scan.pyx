@@ -1,14 +1,16 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""The compiled kernel of JSON: whether a block of lines is valid, whether a value is finite.
+"""The compiled kernel of JSON: whether lines are valid, numbers long, values finite.
 
 Each function has its plain-Python form in ``_scan_python``, which decides wherever
 this one says no: what is accepted here must be accepted there. What the kernel is
 worth is recorded by ``benchmarks/kernel.py``.
 """
 
+from cpython.dict cimport PyDict_Next
+from cpython.object cimport PyObject
 from libc.stdint cimport uint64_t
 from libc.math cimport isfinite
-from libc.string cimport memcpy
+from libc.string cimport memcmp, memcpy
 
 cdef enum:
     MAX_DEPTH = 500
@@ -292,25 +294,95 @@ def count_valid(bytes block not None):
     return count
 
 
+def has_long_number(bytes block not None):
+    """Whether 19 digits stand in a row: fewer of them always fit into 64 bits.
+
+    One byte in 19 belongs to any such row: only those bytes, and the rows they are in, are read.
+    """
+    cdef const unsigned char *data = block
+    cdef Py_ssize_t size = len(block)
+    cdef Py_ssize_t at = 18, first, last
+    while at < size:
+        if c'0' <= data[at] <= c'9':
+            first = last = at
+            while first > 0 and c'0' <= data[first - 1] <= c'9':
+                first -= 1
+            while last + 1 < size and c'0' <= data[last + 1] <= c'9':
+                last += 1
+            if last - first >= 18:
+                return True
+        at += 19
+    return False
+
+
+cdef bint _has_null(const unsigned char *data, Py_ssize_t size) noexcept nogil:
+    """Whether ``null`` stands anywhere: one of every four bytes would be one of its own."""
+    cdef Py_ssize_t at = 3
+    cdef unsigned char byte
+    while at < size:
+        byte = data[at]
+        if byte == c'l':
+            if memcmp(data + at - 3, b"null", 4) == 0:
+                return True
+            if at + 1 < size and memcmp(data + at - 2, b"null", 4) == 0:
+                return True
+        elif byte == c'u':
+            if at + 2 < size and memcmp(data + at - 1, b"null", 4) == 0:
+                return True
+        elif byte == c'n':
+            if at + 3 < size and memcmp(data + at, b"null", 4) == 0:
+                return True
+        at += 4
+    return False
+
+
+def holds_nan(bytes line not None, value):
+    """Whether an encoder has put ``null`` for a NaN or an infinity into the line of a value."""
+    return _has_null(line, len(line)) and not _finite(value, 0)
+
+
+cdef extern from "Python.h":
+    """
+    /* What most values are, and none of it a NaN. */
+    #define is_harmless(value) (PyUnicode_CheckExact(value) || PyLong_CheckExact(value) \\
+                                || (value) == Py_None || PyBool_Check(value))
+    """
+    bint is_harmless(PyObject *value) noexcept
+    bint PyFloat_CheckExact(PyObject *value) noexcept
+    double PyFloat_AS_DOUBLE(PyObject *value) noexcept
+    PyObject *PyList_GET_ITEM(PyObject *value, Py_ssize_t index) noexcept
+    Py_ssize_t PyList_GET_SIZE(PyObject *value) noexcept
+
+
+cdef inline bint _finite_item(PyObject *item, int depth) except -1:
+    if is_harmless(item):
+        return True
+    if PyFloat_CheckExact(item):
+        return isfinite(PyFloat_AS_DOUBLE(item))
+    return _finite(<object> item, depth)
+
+
 cdef bint _finite(object value, int depth) except -1:
-    cdef object key, item
+    """Items are borrowed: nothing here runs Python code, but for what ``_finite_other`` is given."""
+    cdef PyObject *key
+    cdef PyObject *item
+    cdef Py_ssize_t at = 0
+    if depth > MAX_DEPTH:
+        return True
     if type(value) is dict:
-        if depth > MAX_DEPTH:
-            return True
-        for key, item in (<dict> value).items():
-            if not _finite(item, depth + 1):
+        while PyDict_Next(value, &at, &key, &item):
+            if not _finite_item(item, depth + 1):
                 return False
         return True
     if type(value) is list:
-        if depth > MAX_DEPTH:
-            return True
-        for item in <list> value:
-            if not _finite(item, depth + 1):
+        while at < PyList_GET_SIZE(<PyObject *> value):
+            if not _finite_item(PyList_GET_ITEM(<PyObject *> value, at), depth + 1):
                 return False
+            at += 1
         return True
     if type(value) is float:
         return isfinite(<double> value)
-    if value is None or type(value) is str or type(value) is int or type(value) is bool:
+    if is_harmless(<PyObject *> value):
         return True
     return _finite_other(value, depth)
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 import enum
 import math
+import re
 from collections import deque
 
 import msgspec
 
-MAX_DEPTH = 500
+from paipa_etl.formats.blocks import split_lines
+from paipa_etl.formats.nesting import may_be_deep
 
+_LONG_NUMBER = re.compile(rb"[0-9]{19}")
 _check_structure = msgspec.json.Decoder(msgspec.Raw).decode
 
 
@@ -30,21 +33,14 @@ def count_valid(block: bytes) -> int:
     return -1 if may_be_deep(block) else len(lines)
 
 
-def split_lines(block: bytes) -> list[bytes]:
-    """The lines of a block, without their newlines."""
-    lines = block.split(b"\n")
-    if not lines[-1]:
-        lines.pop()
-    return lines
+def has_long_number(block: bytes) -> bool:
+    """Whether 19 digits stand in a row: fewer of them always fit into 64 bits."""
+    return _LONG_NUMBER.search(block) is not None
 
 
-def may_be_deep(block: bytes) -> bool:
-    """Whether a line of the block has more opening brackets than a value may nest."""
-    shortest = 2 * MAX_DEPTH  # what opens must close
-    return any(
-        len(line) > shortest and line.count(b"{") + line.count(b"[") > MAX_DEPTH
-        for line in split_lines(block)
-    )
+def holds_nan(line: bytes, value: object) -> bool:
+    """Whether an encoder has put ``null`` for a NaN or an infinity into the line of a value."""
+    return b"null" in line and not is_finite(value)
 
 
 def is_finite(value: object) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 from paipa_etl.formats.blocks import Block
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class BadLine:
     """A record of a block that could not be decoded: its place in the block, and why."""
 
@@ -19,7 +19,7 @@ class BadLine:
     raw: bytes
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Batch:
     """Records, their raw lines, or both; and where they came from.
 

@@ -12,7 +12,7 @@ MAX_RECORD = 64 << 20
 BLANK = b" \t\r"
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True, eq=False)
 class Block:
     """Whole lines of one input, and the offset of their first byte in its decoded stream.
 
@@ -28,10 +28,7 @@ class Block:
 
     def lines(self) -> list[bytes]:
         """The lines, without their newlines."""
-        lines = self.data.split(b"\n")
-        if not lines[-1]:
-            lines.pop()
-        return lines
+        return split_lines(self.data)
 
     def offset_of(self, index: int) -> int:
         """The offset of the record with this index in the decoded stream."""
@@ -45,6 +42,14 @@ class Block:
                 index -= 1
             offset += len(line) + 1
         return offset
+
+
+def split_lines(data: bytes) -> list[bytes]:
+    """The lines of some bytes, without their newlines."""
+    lines = data.split(b"\n")
+    if not lines[-1]:
+        lines.pop()
+    return lines
 
 
 def cut_lines(

@@ -1,8 +1,9 @@
 """One JSON text: whether it is valid, its value, and back. The only place that imports orjson.
 
-msgspec decodes, because it keeps integers of any size exact; orjson encodes, because
-it is the fastest (and the standard library, where orjson cannot: integers beyond 64
-bits, nesting beyond 254). What is valid never depends on whether a text is decoded.
+orjson decodes and encodes, because it is the fastest; msgspec decodes where a number
+has so many digits that orjson would round it, and the standard library encodes what
+orjson cannot (integers beyond 64 bits, nesting beyond 254). What is valid never depends
+on whether a text is decoded.
 """
 
 from __future__ import annotations
@@ -18,14 +19,8 @@ import msgspec
 import orjson
 
 from paipa_etl.errors import BadRecord, shown
-from paipa_etl.formats._scan_python import MAX_DEPTH, may_be_deep
-
-try:
-    from paipa_etl.formats._scan import count_valid, is_finite
-except ImportError:  # installed without a compiler
-    from paipa_etl.formats._scan_python import count_valid, is_finite
-
-__all__ = ["check", "count_valid", "decode", "decode_all", "encode", "may_be_deep"]
+from paipa_etl.formats.kernel import has_long_number, holds_nan
+from paipa_etl.formats.nesting import MAX_DEPTH, may_be_deep
 
 T = TypeVar("T")
 
@@ -36,9 +31,13 @@ _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _BEYOND_ORJSON = ("Integer exceeds 64-bit range", "Recursion limit reached")
 
 
-def decode_all(lines: list[bytes]) -> list[Any]:
-    """The values of valid, not too deep lines; raises when one is not, or cannot be held."""
-    return list(map(decode_value, lines))
+def decode_all(lines: list[bytes], block: bytes) -> list[Any]:
+    """The values of a block's lines, all valid and not too deep; raises when one is not.
+
+    Also raises for a number that cannot be held. Equal to ``decode`` of each line.
+    """
+    exact = decode_value if has_long_number(block) else orjson.loads
+    return list(map(exact, lines))
 
 
 def check(text: bytes) -> None:
@@ -90,11 +89,16 @@ def _reworded(message: str, text: bytes) -> str:
 
 def encode(value: Any) -> bytes:
     """The value as compact JSON; ``BadRecord`` for what JSON cannot hold, NaN among it."""
+    return encode_line(value)[:-1]
+
+
+def encode_line(value: Any) -> bytes:
+    """The same, ended by a newline."""
     try:
-        text = orjson.dumps(value)
+        text = orjson.dumps(value, None, orjson.OPT_APPEND_NEWLINE)
     except orjson.JSONEncodeError as error:
-        text = _encode_beyond(value, error)
-    if b"null" in text and not is_finite(value):
+        text = _encode_beyond(value, error) + b"\n"
+    if holds_nan(text, value):
         raise BadRecord(f"JSON cannot hold NaN or an infinity: {shown(value)}")
     return text
 

@@ -68,5 +68,5 @@ def encode(record: Any) -> bytes:
 
 _cut = partial(cut_lines, blanks_count=True)
 
-register(Format("lines", ("txt", "log", "text"), _cut, decode_text, encode))
-register(Format("bytes", (), _cut, decode_bytes, encode))
+register(Format("lines", ("txt", "log", "text"), _cut, decode_text, lambda: encode))
+register(Format("bytes", (), _cut, decode_bytes, lambda: encode))

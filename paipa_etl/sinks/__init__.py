@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -16,16 +15,18 @@ class Target(Protocol):
 
     ``live`` says that a reader sees what is written at once; then there is nothing to
     take back, and the writing stays in the caller's thread, where it can be interrupted.
+    ``cached`` says that a write is a copy into the kernel's cache, and waits for nothing.
     """
 
     live: bool
+    cached: bool
 
     def write(self, data: bytes) -> None: ...
     def commit(self) -> None: ...
     def abort(self, cause: BaseException) -> None: ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class WriteStore:
     """How a store is written: ``open`` refuses an unwritable location before anything is read."""
 
@@ -34,13 +35,17 @@ class WriteStore:
     """From a location, whether an existing one may be replaced, and the store's options."""
 
 
-_table = StoreTable[WriteStore]("writes")
+_table = StoreTable[WriteStore](
+    "writes",
+    "paipa_etl.sinks.local",
+    "paipa_etl.sinks.standard",
+    "paipa_etl.sinks.objects",
+    "paipa_etl.sinks.remote",
+    "paipa_etl.sinks.protocols",
+)
 register = _table.register
 store_of = _table.store_of
 
-
-for _name in ("local", "standard", "objects", "remote", "protocols"):
-    importlib.import_module(f"paipa_etl.sinks.{_name}")
 
 from paipa_etl.sinks.files import write  # noqa: E402  (it needs the table above)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -49,7 +49,11 @@ class Encoded:
 
 
 class OpenFile:
-    """An opened sink. Keeps up to one block of encoded records, and 1 MiB written behind."""
+    """An opened sink. Keeps one block of encoded records, and what is written behind.
+
+    What compresses or waits for a network is written by a thread of its own, 1 MiB
+    behind; a copy into the kernel's cache takes less than handing it over would.
+    """
 
     def __init__(self, sink: FileSink, run: Run) -> None:
         self.format = sink.output_format
@@ -59,7 +63,8 @@ class OpenFile:
         location = sink.location
         self._target = store_of(location).open(location, sink.clobber, sink.options)
         self._output: Encoded | WriteBehind = Encoded(self._target, compressor, run)
-        if run.background and not self._target.live:
+        slow = compressor is not None or not self._target.cached
+        if run.background and slow and not self._target.live:
             self._output = WriteBehind(self._output)
         if self._target.live:
             run.idle = self.show
@@ -74,7 +79,13 @@ class OpenFile:
 
     def write_all(self, records: Iterable[Any]) -> None:
         """Write records as they come; what came before a failure is kept."""
-        for line in self._lines(records):
+        encode = self.format.encode
+        for record in records:
+            try:
+                line = encode(record)
+            except BadRecord as error:
+                self._unencodable(error)
+                continue
             self._pending.append(line)
             self._size += len(line)
             if self._size >= BLOCK:
@@ -84,16 +95,9 @@ class OpenFile:
         """Write one record."""
         self.write_all((record,))
 
-    def _lines(self, records: Iterable[Any]) -> Iterator[bytes]:
-        encode, run = self.format.encode, self._run
-        for record in records:
-            try:
-                line = encode(record)
-            except BadRecord as error:
-                run.policy.decide(error, f"the sink, {run.place}")
-                run.counts.unencodable += 1
-            else:
-                yield line
+    def _unencodable(self, error: BadRecord) -> None:
+        self._run.policy.decide(error, f"the sink, {self._run.place}")
+        self._run.counts.unencodable += 1
 
     def _flush(self) -> None:
         if not self._pending:

@@ -54,6 +54,7 @@ class LocalTarget:
     """
 
     live = False
+    cached = True
 
     def __init__(
         self, location: Location, path: str, old: os.stat_result | None, clobber: bool

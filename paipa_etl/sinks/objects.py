@@ -12,6 +12,7 @@ class ObjectTarget:
     """Writes to a file object; after a failure it gets no more bytes, so the cut can be seen."""
 
     live = True
+    cached = False
 
     def __init__(self, location: Location) -> None:
         self._location, self._file = location, location.file
@@ -48,6 +49,7 @@ class BytesTarget:
     """Extends the caller's ``bytearray``, all at once."""
 
     live = False
+    cached = False
 
     def __init__(self, location: Location) -> None:
         self._location, self._data = location, bytearray()

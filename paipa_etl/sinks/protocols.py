@@ -17,6 +17,7 @@ class ProtocolTarget:
     """A temporary file beside the target, moved to its name when it is whole."""
 
     live = False
+    cached = False
 
     def __init__(self, location: Location, options: StoreOptions) -> None:
         self._location = location

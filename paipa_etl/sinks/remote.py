@@ -16,6 +16,7 @@ class UploadTarget:
     """One upload; bytes become visible when it is completed."""
 
     live = False
+    cached = False
 
     def __init__(self, location: Location, options: StoreOptions) -> None:
         self._location = location

@@ -20,6 +20,7 @@ class LiveTarget:
     """
 
     live = True
+    cached = False
 
     def __init__(self, location: Location, descriptor: int, *, close: bool) -> None:
         self._location, self._descriptor, self._close = location, descriptor, close

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -20,7 +19,7 @@ class Source(Protocol):
         """The records, one by one."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ReadStore:
     """How a store is read.
 
@@ -37,10 +36,13 @@ class ReadStore:
     """Whether what was read is gone, and cannot be read again."""
 
 
-_table = StoreTable[ReadStore]("reads")
+_table = StoreTable[ReadStore](
+    "reads",
+    "paipa_etl.sources.local",
+    "paipa_etl.sources.standard",
+    "paipa_etl.sources.objects",
+    "paipa_etl.sources.remote",
+    "paipa_etl.sources.protocols",
+)
 register = _table.register
 store_of = _table.store_of
-
-
-for _name in ("local", "standard", "objects", "remote", "protocols"):
-    importlib.import_module(f"paipa_etl.sources.{_name}")

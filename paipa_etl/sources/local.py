@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import stat
 from collections.abc import Generator, Iterable
@@ -61,6 +60,8 @@ def expand(location: Location) -> Iterable[Location]:
     """The files that a wildcard stands for, sorted; never none of them."""
     if not location.is_glob or os.path.lexists(location.target):
         return (location,)
+    import glob
+
     found = sorted(glob.glob(location.target, recursive=True))
     files = [Location(LOCAL, path) for path in found if not os.path.isdir(path)]
     if not files:

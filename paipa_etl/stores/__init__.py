@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
@@ -29,10 +30,15 @@ S = TypeVar("S", bound=Store)
 
 
 class StoreTable(Generic[S]):
-    """The stores that can do one thing, by scheme; ``verb`` is what they do, for messages."""
+    """The stores that can do one thing, by scheme; ``verb`` is what they do, for messages.
 
-    def __init__(self, verb: str) -> None:
+    ``modules`` register themselves when they are imported: one after the other, until
+    the scheme that is asked for is there, so that a local run imports no remote store.
+    """
+
+    def __init__(self, verb: str, *modules: str) -> None:
         self._verb = verb
+        self._modules = [*modules]
         self._stores: dict[str, S] = {}
 
     def register(self, store: S) -> None:
@@ -44,6 +50,8 @@ class StoreTable(Generic[S]):
 
     def store_of(self, location: Location) -> S:
         """The store of a location; an unknown scheme is an error that lists the known ones."""
+        while location.scheme not in self._stores and self._modules:
+            importlib.import_module(self._modules.pop(0))
         store = self._stores.get(location.scheme)
         if store is None:
             known = ", ".join(sorted(self._stores))
