@@ -40,7 +40,7 @@ class _Step(argparse.Action):
 def parse_arguments(argv: list[str]) -> argparse.Namespace:
     """The arguments; ends with help, version or a complaint where there is nothing to run."""
     parser = _parser()
-    arguments = parser.parse_args([*_from_environment(parser), *argv])
+    arguments = parser.parse_intermixed_args([*_from_environment(parser), *argv])
     operands = arguments.operands
     if operands and operands[0] in RESERVED:
         word = operands[0]

@@ -49,6 +49,9 @@ def main(argv: list[str]) -> int:
 
         drop_standard_output()
         return BROKEN_PIPE
+    except SystemExit:  # an exit() in a step is no end of ours: 0 would mean that all was done
+        print("paipa-etl: a step called exit(): the run was given up", file=sys.stderr)
+        return 1
     except Exception as error:
         _complain(error, arguments)
         return error.exit_code if isinstance(error, PaipaError) else 1

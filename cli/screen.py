@@ -10,8 +10,10 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any, TextIO
 
-from paipa_etl import Pipeline, Report
-from paipa_etl.errors import OutputError, shown
+from paipa_etl import Pipeline, Report, write
+from paipa_etl.errors import OutputError, PlanError, shown
+from paipa_etl.location import LOCAL, parse
+from paipa_etl.pipeline import check_not_same
 from paipa_etl.run import Run
 from paipa_etl.sources.files import FileSource
 
@@ -22,6 +24,8 @@ LOG_EVERY = 10.0
 
 def run(pipeline: Pipeline, arguments: argparse.Namespace) -> Report:
     """Run the pipeline; tell the report, also into a file, after a failure too."""
+    if arguments.report:
+        _check_report(arguments.report, pipeline)
     bar = _bar(pipeline, arguments)
     this = Run(pipeline.on_error, heard=bar.heard if bar else None)
     try:
@@ -49,6 +53,23 @@ def _tell(report: Report, arguments: argparse.Namespace) -> None:
         print(f"  {step.name}: {step.records_in:,} in, {step.records_out:,} out", file=sys.stderr)
 
 
+def _check_report(path: str, pipeline: Pipeline) -> None:
+    """Refuse a report that would overwrite the data, or could not be written when all is done."""
+    target = parse(path)
+    if target.scheme != LOCAL:
+        raise PlanError(f"--report takes a path, not {target}")
+    check_not_same(pipeline.source, write(path), "an input and the report")
+    sink = getattr(pipeline.sink, "location", None)
+    if (
+        sink
+        and sink.scheme == LOCAL
+        and os.path.realpath(sink.target) == os.path.realpath(target.target)
+    ):
+        raise PlanError(f"{target} is both the output and the report")
+    if not os.path.isdir(os.path.dirname(os.path.realpath(target.target))):
+        raise OutputError(f"{target}: the directory of the report does not exist")
+
+
 def _write_report(path: str, report: Report) -> None:
     import json
 
@@ -57,13 +78,14 @@ def _write_report(path: str, report: Report) -> None:
             json.dump(report.to_dict(), file, indent=2, ensure_ascii=False)
             file.write("\n")
     except OSError as error:
-        raise OutputError(f"{path}: {error.strerror}") from error
+        raise OutputError(f"{path}: {error.strerror} (only the report is missing)") from error
 
 
 def show(pipeline: Pipeline, *, records: bool) -> None:
     """Show the plan, and the first records that would be written where they are asked for."""
     lines = [str(pipeline)]
     if records:
+        check_not_same(pipeline.source, pipeline.sink)
         with closing(iter(replace(pipeline, sink=None))) as flow:
             lines += [shown(record, 2_000) for record in islice(flow, FIRST)]
     try:

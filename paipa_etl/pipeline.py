@@ -179,13 +179,13 @@ def _sink(sink: Any) -> Sinks | None:
     return made
 
 
-def check_not_same(source: Any, sink: Any) -> None:
+def check_not_same(source: Any, sink: Any, roles: str = "an input and the output") -> None:
     """Refuse to write over an input; nothing is opened for it."""
     if not (isinstance(source, FileSource) and isinstance(sink, FileSink)):
         return
     for place in source.expanded():
         if _same(place, sink.location):
-            raise PlanError(f"{sink.location} is both an input and the output")
+            raise PlanError(f"{sink.location} is both {roles}")
 
 
 def _same(one: Location, other: Location) -> bool:

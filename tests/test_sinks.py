@@ -5,12 +5,14 @@ from __future__ import annotations
 import gzip
 import io
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from paipa_etl import BadRecord, InputError, OutputError, Pipeline, PlanError, read, steps, write
+from paipa_etl.run import Run
 
 
 class OnlyWrite:
@@ -200,4 +202,34 @@ def test_a_level_needs_a_codec_and_a_value_that_the_codec_has(tmp_path: Path) ->
     for name, level in (("x.jsonl", 3), ("x.jsonl.gz", 99), ("x.jsonl.zst", 1000)):
         with pytest.raises(PlanError):
             write(tmp_path / name, level=level)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["out.jsonl", "out.jsonl.gz"])
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_closed_sink_takes_no_record(tmp_path: Path, name: str, fails: bool) -> None:
+    """Its descriptor may be somebody else's file by now."""
+    with suppress(ZeroDivisionError), write(tmp_path / name) as sink:
+        sink.write(1)
+        if fails:
+            raise ZeroDivisionError
+    for late in (lambda: sink.write(2), lambda: sink.write_all([2])):
+        with pytest.raises(PlanError, match="closed"):
+            late()
+    assert fails or list(read(tmp_path / name)) == [1]
+
+
+def test_a_closed_list_takes_no_record() -> None:
+    found: list[int] = []
+    sink = write(found).open(Run())
+    sink.write(1)
+    sink.commit()
+    with pytest.raises(PlanError, match="closed"):
+        sink.write(2)
+    assert found == [1]
+
+
+def test_a_target_that_ends_with_a_slash_is_a_directory(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="names a directory"):
+        Pipeline([1], sink=f"{tmp_path}/new/").run()
     assert not list(tmp_path.iterdir())

@@ -70,6 +70,7 @@ class OpenFile:
             run.idle = self.show
         self._pending: list[bytes] = []
         self._size = 0
+        self._closed = False
 
     def write_batch(self, batch: Batch) -> None:
         """Pass on a batch's raw lines."""
@@ -79,6 +80,8 @@ class OpenFile:
 
     def write_all(self, records: Iterable[Any]) -> None:
         """Write records as they come; what came before a failure is kept."""
+        if self._closed:
+            raise PlanError("the sink is closed: no record can follow its end")
         encode = self.format.encode
         for record in records:
             try:
@@ -113,12 +116,14 @@ class OpenFile:
 
     def commit(self) -> None:
         """Publish the whole output."""
+        self._closed = True
         self._flush()
         self._output.finish()
         self._target.commit()
 
     def abort(self, cause: BaseException) -> None:
         """Leave what was there before; of a live output, show what came before the cause."""
+        self._closed = True
         if isinstance(self._output, WriteBehind):
             self._output.abort()
         if self._target.live and _may_still_write(cause):
@@ -226,6 +231,7 @@ class OpenList:
 
     def __init__(self, target: list[Any], run: Run) -> None:
         self._target, self._run, self._records = target, run, list[Any]()
+        self._closed = False
 
     def write_all(self, records: Iterable[Any]) -> None:
         """Keep records."""
@@ -234,15 +240,19 @@ class OpenList:
 
     def write(self, record: Any) -> None:
         """Keep one record."""
+        if self._closed:
+            raise PlanError("the sink is closed: no record can follow its end")
         self._records.append(record)
         self._run.counts.written += 1
 
     def commit(self) -> None:
         """Hand all records over."""
+        self._closed = True
         self._target.extend(self._records)
 
     def abort(self, cause: BaseException) -> None:
         """Forget the records."""
+        self._closed = True
         self._records.clear()
 
 

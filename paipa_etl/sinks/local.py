@@ -23,6 +23,8 @@ FLUSH_EVERY = 8 << 20  # bytes after which the kernel is asked to begin writing 
 
 def open_local(location: Location, clobber: bool, options: StoreOptions) -> Target:
     """The target for a path; what cannot be written is found here, before anything is read."""
+    if location.target.endswith("/"):
+        raise OutputError(f"{location}: names a directory; name a file in it")
     path = os.path.realpath(location.target)  # a symbolic link stays, what it names is replaced
     try:
         mode = os.stat(path).st_mode

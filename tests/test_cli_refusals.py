@@ -1,0 +1,56 @@
+"""What the command refuses before anything is lost by it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+OLD = b'"old"\n'
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    (tmp_path / "in.jsonl").write_bytes(b"1\n2\n")
+    (tmp_path / "out.jsonl").write_bytes(OLD)
+    return tmp_path
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("report", "code"),
+    [("in.jsonl", 2), ("./out.jsonl", 2), ("s3://bucket/r.json", 2), ("missing/r.json", 6)],
+)
+def test_a_report_that_would_cost_data(paipa: Any, files: Path, report: str, code: int) -> None:
+    before = contents(files)
+    done = paipa("in.jsonl", "out.jsonl", "--report", report)
+    assert (done.returncode, contents(files)) == (code, before)
+    assert b"report" in done.stderr
+
+
+def test_a_dry_run_refuses_what_the_run_would(paipa: Any, files: Path) -> None:
+    done = paipa("in.jsonl", "in.jsonl", "-n")
+    assert (done.returncode, done.stdout) == (2, b"")
+
+
+@pytest.mark.parametrize("words", [["--map"], ["--on-error", "skip", "--filter"]])
+def test_a_step_that_exits_is_no_success(paipa: Any, files: Path, words: list[str]) -> None:
+    before = contents(files)
+    done = paipa("in.jsonl", "out.jsonl", *words, "lambda r: __import__('sys').exit()")
+    assert (done.returncode, contents(files)) == (1, before)
+    assert b"exit()" in done.stderr
+
+
+def test_options_may_stand_between_operands(paipa: Any, files: Path) -> None:
+    assert paipa("in.jsonl", "--limit", "1", "out.jsonl", "-q").returncode == 0
+    assert (files / "out.jsonl").read_bytes() == b"1\n"
+
+
+def test_a_target_that_ends_with_a_slash(paipa: Any, files: Path) -> None:
+    before = contents(files)
+    assert paipa("in.jsonl", "new/").returncode == 6
+    assert contents(files) == before
