@@ -22,7 +22,7 @@ from paipa_etl.formats.json_text import decode_all, encode_line
 SAMPLE = Path(__file__).resolve().parent.parent / "fixtures" / "events.jsonl.gz"
 LEAST = 1.5  # below this the kernel goes: the plain form is there anyway
 
-Function = Callable[[Any], object]
+Function = Callable[..., object]
 
 
 def main() -> int:
@@ -67,7 +67,7 @@ def blocks_of(path: Path) -> list[bytes]:
 def timed(functions: Sequence[Function], items: Sequence[Any], rounds: int) -> list[float]:
     """Give the best seconds of each function over all items; they must agree on every one."""
     for item in items:
-        found = {function(item) for function in functions}
+        found = {function(*item) for function in functions}
         if len(found) > 1:
             raise SystemExit(f"the two forms disagree: {found}")
     best = [float("inf")] * len(functions)
@@ -75,7 +75,7 @@ def timed(functions: Sequence[Function], items: Sequence[Any], rounds: int) -> l
         for i, function in enumerate(functions):
             began = time.perf_counter()
             for item in items:
-                function(item)
+                function(*item)
             best[i] = min(best[i], time.perf_counter() - began)
     return best
 
