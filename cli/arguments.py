@@ -18,7 +18,7 @@ USAGE = "paipa-etl [options] IN [IN ...] OUT"
 EPILOG = """\
 IN and OUT: a path, a glob, a URL (s3:// gs:// az:// https:// sftp://), - for a standard stream.
 One operand: to standard output. None: standard input to standard output.
-F: module:name, file.py:name, 'file.py:factory("eu", n=3)', or 'lambda r: ...'.
+F: module:name, file.py:name, 'file.py:factory("eu", n=3)', or 'lambda r: ...'; F@8: 8 threads.
 Every option can be set by a variable: PAIPA_ETL_ON_ERROR=skip.
 Exit: 0 done, 1 bad record or step, 2 usage, 3 input, 4 done with skipped records, 6 output."""
 
@@ -90,6 +90,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--limit", action=_Step, type=int, metavar="N", help="stop after N records")
     add("--skip", action=_Step, type=int, metavar="N", help="leave out the first N records")
     add("--on-error", choices=("fail", "skip"), default="fail", help="what a bad record means")
+    add("--retries", type=int, default=0, metavar="N", help="call F again where it fails")
+    add("--unordered", action="store_true", help="F@N: records go on as they are done")
+    add("--max-memory", type=size, metavar="SIZE", help="256M; most of all that waits in a run")
     add("--max-record", type=size, default=64 << 20, metavar="SIZE", help="64M; most of one record")
     add("--no-clobber", action="store_true", help="keep an output that exists (exit 2)")
     add("-n", "--dry-run", action="store_true", help="show plan and first records, write nothing")

@@ -9,10 +9,10 @@ import os
 import signal
 import sys
 import types
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from paipa_etl.cli.arguments import parse_arguments
-from paipa_etl.errors import PaipaError, describe
+from paipa_etl.errors import PaipaError, StuckWorker, describe
 
 if TYPE_CHECKING:
     import argparse
@@ -52,6 +52,8 @@ def main(argv: list[str]) -> int:
     except SystemExit:  # an exit() in a step is no end of ours: 0 would mean that all was done
         print("paipa-etl: a step called exit(): the run was given up", file=sys.stderr)
         return 1
+    except StuckWorker as stuck:
+        _leave(stuck)
     except Exception as error:
         _complain(error, arguments)
         return error.exit_code if isinstance(error, PaipaError) else 1
@@ -89,6 +91,17 @@ def _handle_signals() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup keeps what it set
             signal.signal(number, first)
+
+
+def _leave(stuck: StuckWorker) -> NoReturn:
+    """End now: the thread in a step that does not return would hold up the interpreter."""
+    print(f"paipa-etl: {describe(stuck)}\n{stuck.stacks}", file=sys.stderr, flush=True)
+    cause = stuck.__cause__
+    if isinstance(cause, Interrupted):
+        os._exit(128 + cause.number)
+    if cause is not None and not isinstance(cause, GeneratorExit):
+        print(f"paipa-etl: {describe(cause)}", file=sys.stderr, flush=True)
+    os._exit(cause.exit_code if isinstance(cause, PaipaError) else 1)
 
 
 def _complain(error: Exception, arguments: argparse.Namespace) -> None:

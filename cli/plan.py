@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import re
 from typing import Any
 
 from paipa_etl import Pipeline, read, write
 from paipa_etl.errors import PlanError
+from paipa_etl.run import MAX_MEMORY
 
 
 def build(arguments: argparse.Namespace) -> Pipeline:
@@ -15,20 +17,33 @@ def build(arguments: argparse.Namespace) -> Pipeline:
     sink = write(
         arguments.output, to=arguments.to, level=arguments.level, clobber=not arguments.no_clobber
     )
-    made = [_step(kind, value) for kind, value in arguments.steps]
-    return Pipeline(source, made, sink, on_error=arguments.on_error)
+    made = [_step(kind, value, arguments) for kind, value in arguments.steps]
+    memory = arguments.max_memory or MAX_MEMORY
+    return Pipeline(source, made, sink, on_error=arguments.on_error, max_memory=memory)
 
 
-def _step(kind: str, value: Any) -> Any:
+def _step(kind: str, value: Any, arguments: argparse.Namespace) -> Any:
     from paipa_etl import steps
     from paipa_etl.cli.functions import load
     from paipa_etl.steps.contract import flatten_steps, name_of
 
     if kind in ("limit", "skip"):
         return getattr(steps, kind)(value)
-    function = load(value, kind)
+    spec, workers = _workers(value)
+    function = load(spec, kind)
     if kind == "step":
-        return flatten_steps(function)
+        if workers is None:
+            return flatten_steps(function)
+        return steps.parallel(function, workers=workers, ordered=not arguments.unordered)
     if not callable(function):
         raise PlanError(f"--{kind} {value}: {name_of(function)} is not callable")
-    return getattr(steps, kind)(function)
+    made: Any = getattr(steps, kind)
+    return made(
+        function, workers=workers, ordered=not arguments.unordered, retries=arguments.retries
+    )
+
+
+def _workers(value: str) -> tuple[str, int | None]:
+    """What stands before an ``@N``, and the number."""
+    found = re.fullmatch(r"(.*[^@\s])@(\d+)\s*", value, re.DOTALL)
+    return (found[1], int(found[2])) if found else (value, None)

@@ -27,7 +27,7 @@ def run(pipeline: Pipeline, arguments: argparse.Namespace) -> Report:
     if arguments.report:
         _check_report(arguments.report, pipeline)
     bar = _bar(pipeline, arguments)
-    this = Run(pipeline.on_error, heard=bar.heard if bar else None)
+    this = pipeline.new_run(heard=bar.heard if bar else None)
     try:
         report = pipeline.run(this)
     finally:
@@ -42,10 +42,13 @@ def run(pipeline: Pipeline, arguments: argparse.Namespace) -> Report:
 def _tell(report: Report, arguments: argparse.Namespace) -> None:
     if arguments.quiet:
         return
-    for line in report.errors:
+    told = report.errors[: report.skipped]
+    for line in told:
         print(f"paipa-etl: skipped: {line}", file=sys.stderr)
-    if report.skipped > len(report.errors):
-        more = report.skipped - len(report.errors)
+    for line in report.errors[len(told) :]:
+        print(f"paipa-etl: failed behind the end of the run: {line}", file=sys.stderr)
+    if report.skipped > len(told):
+        more = report.skipped - len(told)
         print(f"paipa-etl: skipped: {more:,} more", file=sys.stderr)
     if arguments.verbose or report.skipped or sys.stderr.isatty():
         print(f"paipa-etl: {report}", file=sys.stderr)
@@ -152,7 +155,7 @@ class _Log:
 
     def heard(self, run: Run) -> None:
         """Write a line when it is time."""
-        if run.clock() - run.started >= self._next:
+        if run.clock.now() - run.started >= self._next:
             self._next += LOG_EVERY
             self._line(run)
 
@@ -163,7 +166,7 @@ class _Log:
     def _line(self, run: Run) -> None:
         done = run.counts.bytes_in()
         share = f" of {self._size / 1e6:,.1f} MB" if self._size else ""
-        seconds = run.clock() - run.started
+        seconds = run.clock.now() - run.started
         print(
             f"paipa-etl: {done / 1e6:,.1f} MB{share} read, {run.counts.read:,} records, "
             f"{seconds:.0f} s",

@@ -11,22 +11,31 @@ if TYPE_CHECKING:
     from paipa_etl import steps as steps
     from paipa_etl.errors import BadRecord as BadRecord
     from paipa_etl.errors import DamagedInput as DamagedInput
+    from paipa_etl.errors import FeedClosed as FeedClosed
     from paipa_etl.errors import InputError as InputError
     from paipa_etl.errors import MissingDependency as MissingDependency
     from paipa_etl.errors import OutputError as OutputError
     from paipa_etl.errors import PaipaError as PaipaError
     from paipa_etl.errors import PlanError as PlanError
     from paipa_etl.errors import Skip as Skip
+    from paipa_etl.errors import StuckWorker as StuckWorker
     from paipa_etl.pipeline import Pipeline as Pipeline
     from paipa_etl.pipeline import combine_pipeline as combine_pipeline
     from paipa_etl.pipeline import read as read
     from paipa_etl.report import Report as Report
+    from paipa_etl.resources import needs as needs
+    from paipa_etl.resources import per_run as per_run
+    from paipa_etl.resources import per_step as per_step
+    from paipa_etl.resources import per_worker as per_worker
     from paipa_etl.sinks import write as write
+    from paipa_etl.sources.live import Feed as Feed
     from paipa_etl.steps import consume as consume
 
 _HOMES = {
     "BadRecord": "errors",
     "DamagedInput": "errors",
+    "Feed": "sources.live",
+    "FeedClosed": "errors",
     "InputError": "errors",
     "MissingDependency": "errors",
     "OutputError": "errors",
@@ -35,8 +44,13 @@ _HOMES = {
     "PlanError": "errors",
     "Report": "report",
     "Skip": "errors",
+    "StuckWorker": "errors",
     "combine_pipeline": "pipeline",
     "consume": "steps",
+    "needs": "resources",
+    "per_run": "resources",
+    "per_step": "resources",
+    "per_worker": "resources",
     "read": "pipeline",
     "write": "sinks",
 }

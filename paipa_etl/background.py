@@ -1,4 +1,4 @@
-"""The one place beside the runners that starts threads: reading ahead, writing behind.
+"""The one place beside the runners that starts threads: read-ahead, write-behind, event loop.
 
 Each thread belongs to a run and ends with it: closing its taking end joins it.
 """
@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Generator, Iterator
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Coroutine, Generator, Iterator
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from paipa_etl.channel import Abandoned, Channel, Finished
-from paipa_etl.stop import Stop
+from paipa_etl.stop import Stop, Stopped
+
+if TYPE_CHECKING:
+    import asyncio
+    import concurrent.futures
 
 AHEAD = 2 << 20  # bytes: four trips of a decoder, enough to keep both threads busy
 BEHIND = 1 << 20  # bytes: eight blocks
@@ -22,17 +26,17 @@ T = TypeVar("T")
 
 
 def read_ahead(
-    items: Generator[T, None, None], size: Callable[[T], int], stop: Stop
+    items: Generator[T, None, None], size: Callable[[T], int], stop: Stop, limit: int = AHEAD
 ) -> Iterator[T]:
-    """Yield what a generator yields, run by a thread of its own that keeps ``AHEAD`` bytes ahead.
+    """Yield what a generator yields, run by a thread of its own that keeps ``limit`` bytes ahead.
 
     The generator is closed by the thread that runs it. Closing this one sets the
     stop, so that a read that waits for bytes ends, and waits for the thread.
     """
-    channel: Channel[T] = Channel(AHEAD)
+    channel: Channel[T] = Channel(limit)
     thread = threading.Thread(target=_pump, args=(items, size, channel), name="paipa-read-ahead")
     try:
-        _start(thread)
+        start(thread)
         while True:
             try:
                 item = channel.get()
@@ -44,7 +48,7 @@ def read_ahead(
             surely(channel.abandon)
         finally:
             surely(stop.set)
-            _join(thread)
+            join(thread)
 
 
 def surely(action: Callable[[], None]) -> None:
@@ -56,7 +60,7 @@ def surely(action: Callable[[], None]) -> None:
         raise
 
 
-def _start(thread: threading.Thread) -> None:
+def start(thread: threading.Thread) -> None:
     """Start a thread, interrupts held back: one in mid-start would leave it half started.
 
     The thread keeps them held back: signals are the main thread's.
@@ -68,10 +72,10 @@ def _start(thread: threading.Thread) -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _join(thread: threading.Thread) -> None:
-    """Wait for a thread, where it was started."""
-    if thread.is_alive():
-        thread.join()
+def join(thread: threading.Thread, timeout: float | None = None) -> None:
+    """Wait for a thread, where it was started and is another than this one."""
+    if thread.is_alive() and thread is not threading.current_thread():
+        thread.join(timeout)
 
 
 def _pump(items: Generator[T, None, None], size: Callable[[T], int], channel: Channel[T]) -> None:
@@ -107,9 +111,9 @@ class WriteBehind:
     the two would leave it waiting for ever.
     """
 
-    def __init__(self, output: Output) -> None:
+    def __init__(self, output: Output, limit: int = BEHIND) -> None:
         self._output = output
-        self._channel: Channel[Callable[[], Any]] = Channel(BEHIND)
+        self._channel: Channel[Callable[[], Any]] = Channel(limit)
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._work, name="paipa-write-behind")
         self._begun = False
@@ -126,23 +130,23 @@ class WriteBehind:
         """Write everything, with the codec's trailer, and end the thread."""
         self._call(self._output.finish, 0)
         self._channel.finish()
-        _join(self._thread)
+        join(self._thread)
         if self._failure is not None:
             raise self._failure
 
     def abort(self) -> None:
         """Drop what is not written yet and end the thread."""
         surely(self._channel.abandon)
-        _join(self._thread)
+        join(self._thread)
 
     def _call(self, action: Callable[[], Any], size: int) -> None:
         if not self._begun:
             self._begun = True
-            _start(self._thread)
+            start(self._thread)
         try:
             self._channel.put(action, size)
         except Abandoned:
-            _join(self._thread)
+            join(self._thread)
             if self._failure is None:
                 raise
             raise self._failure from None
@@ -157,3 +161,59 @@ class WriteBehind:
             self._failure = error
         finally:
             self._channel.abandon()
+
+
+class EventLoop:
+    """The event loop of a run, in a thread of its own that starts when it is first needed."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._ended: asyncio.Event | None = None
+        self._closed = False
+        self.thread = threading.Thread(target=self._serve, name="paipa-event-loop")
+        self._ready = threading.Event()
+
+    def call(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Run a coroutine to its end, and give what it returns; raises ``Stopped`` at the run's."""
+        import concurrent.futures
+
+        future = self.submit(coroutine)
+        try:
+            return future.result()
+        except concurrent.futures.CancelledError:
+            raise Stopped from None
+        finally:
+            future.cancel()
+
+    def submit(self, coroutine: Coroutine[Any, Any, Any]) -> concurrent.futures.Future[Any]:
+        """Start a coroutine."""
+        import asyncio
+
+        with self._lock:
+            if self._closed:
+                coroutine.close()
+                raise Stopped
+            if self._loop is None:
+                start(self.thread)
+                self._ready.wait()
+        assert self._loop is not None
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+
+    def _serve(self) -> None:
+        import asyncio
+
+        async def until_closed() -> None:
+            self._loop, self._ended = asyncio.get_running_loop(), asyncio.Event()
+            self._ready.set()
+            await self._ended.wait()
+
+        with asyncio.Runner() as runner:
+            runner.run(until_closed())
+
+    def close(self) -> None:
+        """Cancel what still runs and end the thread, which the caller may join."""
+        with self._lock:
+            self._closed = True
+        if self._loop is not None and self._ended is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._ended.set)

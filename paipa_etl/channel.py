@@ -1,137 +1,284 @@
 """Channel: the one bounded hand-over between threads, with two ends.
 
-Bounded in bytes; blocked ends wake by notification; finished, failed and abandoned
-are different outcomes. No sentinel stands among the items: ``None`` is an item.
+Bounded in items and in bytes; blocked ends wake by notification, one at a time;
+finished, failed and abandoned are different outcomes. No sentinel stands among the
+items: ``None`` is an item. What was taken counts until it is released.
 
 An interrupt may be raised between any two instructions of the main thread. Every
 state change therefore stands under a plain lock: its ``with`` begins in C and covers
 the block whole, while a ``Condition``'s begins in Python, where an interrupt can come
-between the taking of the lock and the block that gives it back.
+between the taking of the lock and the block that gives it back. Nothing of the user's
+is called or dropped while a lock is held.
 """
 
 from __future__ import annotations
 
-import threading
+import sys
 from collections import deque
-from typing import Generic, TypeVar
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from paipa_etl.formats.batch import Batch
+from paipa_etl.turns import Line, Waiting
+
+GATHERED = 256  # records that are handed over as one batch at the most
 
 T = TypeVar("T")
 
 
 class Finished(Exception):
-    """``get``: everything was taken and the giving end has finished."""
+    """``take``: everything was taken and the giving end has finished."""
 
 
 class Abandoned(Exception):
     """``put``: the taking end wants no more."""
 
 
-class Waiters:
-    """The threads that wait at one end, each on a lock of its own, woken in order."""
+class Parcel(NamedTuple):
+    """An item, how many it counts as, and its size in bytes."""
 
-    def __init__(self, lock: threading.Lock) -> None:
-        self._lock = lock
-        self._turns: deque[threading.Lock] = deque()
-
-    def queue(self) -> threading.Lock:
-        """A place in the line; asked for while the channel's lock is held."""
-        turn = threading.Lock()
-        turn.acquire()
-        self._turns.append(turn)
-        return turn
-
-    def wait(self, turn: threading.Lock) -> None:
-        """Wait for one's turn, the channel's lock given back; interrupted, pass it on."""
-        try:
-            turn.acquire()
-        except BaseException:
-            with self._lock:
-                if turn in self._turns:
-                    self._turns.remove(turn)
-                else:
-                    self.wake()
-            raise
-
-    def wake(self) -> None:
-        """Wake the first in the line, where there is one.
-
-        It leaves the line after it was woken: an interrupt between the two may wake it
-        once more, never forget it.
-        """
-        while self._turns:
-            waiting = self._turns[0].locked()
-            if waiting:
-                self._turns[0].release()
-            self._turns.popleft()
-            if waiting:
-                return
-
-    def wake_all(self) -> None:
-        """Wake all of them."""
-        while self._turns:
-            self.wake()
+    item: Any
+    weight: int
+    size: int
 
 
-class Channel(Generic[T]):
-    """Hands items over in order; holds at most ``limit`` bytes, or one item that is larger."""
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """What went through a channel: items, bytes, and seconds waited at each end."""
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._items: deque[tuple[T, int]] = deque()
-        self._held = 0
-        self._finished = False
-        self._abandoned = False
+    handed: int
+    peak_items: int
+    peak_bytes: int
+    occupancy: float
+    """The items it held when one was taken, on average; those taken and not released among them."""
+    waited_to_put: float
+    waited_to_take: float
+
+
+class Channel(Waiting, Generic[T]):
+    """Hands items over in order; holds so many bytes and items, or one that is larger.
+
+    Items are opaque, each of a size and counting as one; or they are batches, which
+    count as many as they have records and are split where that is needed.
+    """
+
+    def __init__(self, max_bytes: int, max_items: int = sys.maxsize) -> None:
+        super().__init__()
+        self.takers = Line()
+        self._givers = Line()
+        self._max_bytes, self._max_items = max_bytes, max_items
+        # A giver that waits is woken when there is some room: not for each record of it.
+        self._low_bytes, self._low_items = max_bytes * 3 // 4, max_items * 3 // 4
+        self._parcels: deque[Parcel] = deque()
+        self._items = self._bytes = 0
+        self._open: Batch | None = None
+        """The last batch, while it is not taken and records may still join it."""
+        self._finished = self.abandoned = False
         self._failure: BaseException | None = None
-        self._lock = threading.Lock()
-        self._givers = Waiters(self._lock)
-        self._takers = Waiters(self._lock)
+        self._peak_items = self._peak_bytes = self._handed = self._takes = self._seen = 0
 
-    def put(self, item: T, size: int) -> None:
+    # The giving end.
+
+    def put(self, item: T, size: int, count: int = 1) -> None:
         """Hand over an item of a size in bytes; waits for room, raises ``Abandoned``."""
-        while True:
-            with self._lock:
-                if self._abandoned:
-                    raise Abandoned
-                if not self._held or self._held + size <= self._limit:
-                    self._items.append((item, size))
-                    self._held += size
-                    self._takers.wake()
-                    return
-                turn = self._givers.queue()
-            self._givers.wait(turn)
+        with self.lock:
+            rest = self._give(item, size, count)
+        if rest is not None:
+            self.until(self._givers, self._giving(rest))
 
-    def get(self) -> T:
-        """Take the next item; waits for one, raises ``Finished`` or the other end's failure."""
-        while True:
-            with self._lock:
-                if self._items:
-                    item, size = self._items.popleft()
-                    self._held -= size
-                    self._givers.wake()
-                    return item
-                if self._failure is not None:
-                    raise self._failure
-                if self._finished:
-                    raise Finished
-                turn = self._takers.queue()
-            self._takers.wait(turn)
+    async def put_in_loop(self, item: T, size: int, count: int = 1) -> None:
+        """The same for a task, which does not hold up its event loop."""
+        with self.lock:
+            rest = self._give(item, size, count)
+        if rest is not None:
+            await self.until_in_loop(self._givers, self._giving(rest))
+
+    def add(self, record: Any, index: int, origin: Batch, size: int) -> None:
+        """Hand over one record, with others that follow at once where nobody waits for it.
+
+        ``origin`` is the batch that it came from, with this index there.
+        """
+        with self.lock:
+            given = self._join(record, index, origin, size)
+        if not given:
+            self.until(self._givers, lambda: self._join(record, index, origin, size) or None)
 
     def finish(self, failure: BaseException | None = None) -> None:
-        """From the giving end: nothing more will come; a failure is raised behind the last item."""
-        with self._lock:
-            self._finished = True
-            self._failure = failure
-            self._takers.wake_all()
-
-    def abandon(self) -> None:
-        """From the taking end: nothing more is wanted, what is held is dropped.
+        """Nothing more will come; a failure is raised behind the last item. The first call counts.
 
         May be done again, where an interrupt came in between.
         """
-        with self._lock:
-            self._abandoned = True
+        with self.lock:
+            if not self._finished:
+                self._failure = failure
             self._finished = True
-            self._items.clear()
-            self._held = 0
             self._givers.wake_all()
-            self._takers.wake_all()
+            self.takers.wake_all()
+
+    # The taking end.
+
+    def take(self, most: int, timeout: float | None = None) -> Parcel:
+        """Take an item, or up to ``most`` records of a batch; they count until their release.
+
+        Waits for one; raises ``Finished``, the other end's failure, or ``Elapsed``.
+        """
+        with self.lock:
+            taken = self.try_take(most)
+        if taken is not None:
+            return taken
+        return self.until(self.takers, lambda: self.try_take(most), timeout)
+
+    async def take_in_loop(self, most: int) -> Parcel:
+        """The same for a task."""
+        return await self.until_in_loop(self.takers, lambda: self.try_take(most))
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether who takes now has to wait, or has come to the end."""
+        return not self._parcels
+
+    def release(self, count: int, size: int) -> None:
+        """What was taken has been handed on, and makes room."""
+        with self.lock:
+            self.make_room(count, size)
+
+    def get(self) -> T:
+        """Take an item and release it at once."""
+        item, count, size = self.take(1)
+        self.release(count, size)
+        return item  # type: ignore[no-any-return]
+
+    def abandon(self) -> None:
+        """Nothing more is wanted, what is held is dropped; may be done more than once."""
+        with self.lock:
+            self.abandoned = self._finished = True
+            dropped, self._parcels, self._open = self._parcels, deque(), None
+            self._givers.wake_all()
+            self.takers.wake_all()
+        del dropped  # with whatever its records do then, and no lock held
+
+    def statistics(self) -> Statistics:
+        """What went through so far."""
+        with self.lock:
+            return Statistics(
+                self._handed,
+                self._peak_items,
+                self._peak_bytes,
+                self._seen / self._takes if self._takes else 0.0,
+                self._givers.waited,
+                self.takers.waited,
+            )
+
+    # What follows is called while the lock is held.
+
+    def try_take(self, most: int) -> Parcel | None:
+        """Take what is there; None: nothing yet."""
+        if not self._parcels:
+            if self._failure is not None:
+                raise self._failure
+            if self._finished:
+                raise Abandoned if self.abandoned else Finished
+            return None
+        taken = self._parcels[0]
+        if taken.weight > most:
+            taken = self._split(most)
+        else:
+            self._parcels.popleft()
+        if not self._parcels:
+            self._open = None
+            if self._givers.turns and self._items < self._max_items:
+                self._givers.wake()
+        elif self.takers.turns:
+            self.takers.wake()
+        self._takes += 1
+        self._seen += self._items
+        return taken
+
+    def make_room(self, count: int, size: int) -> None:
+        """Take so much off what is held; wake a giver once that is worth it."""
+        self._items -= count
+        self._bytes -= size
+        if self._givers.turns and (
+            not self._parcels or (self._items <= self._low_items and self._bytes <= self._low_bytes)
+        ):
+            self._givers.wake()
+
+    def _split(self, most: int) -> Parcel:
+        batch, count, size = self._parcels[0]
+        share = size * most // count
+        if self._open is batch:
+            self._open = None
+        rest = Parcel(batch.part(most), count - most, size - share)
+        head = Parcel(batch.part(0, most), most, share)
+        self._parcels[0] = rest
+        return head
+
+    def _give(self, item: Any, size: int, count: int) -> tuple[Any, int, int] | None:
+        """Add what there is room for; the rest, where there is one."""
+        if self._finished:
+            raise Abandoned
+        fits = self._room(size, count)
+        if fits < count:
+            if not fits:
+                return item, size, count
+            share = size * fits // count
+            self._append(item.part(0, fits), share, fits)
+            return item.part(fits), size - share, count - fits
+        self._append(item, size, count)
+        if self._givers.turns and self._room(0, 1):
+            self._givers.wake()
+        return None
+
+    def _giving(self, rest: tuple[Any, int, int]) -> Callable[[], bool | None]:
+        """What gives more of the rest each time it is called, and says when all is given."""
+        left: list[Any] = [rest]
+
+        def again() -> bool | None:
+            left[0] = self._give(*left[0])
+            return True if left[0] is None else None
+
+        return again
+
+    def _room(self, size: int, count: int) -> int:
+        """How many of so many there is room for; one of any size, where nothing is held."""
+        items = self._max_items - self._items
+        free = self._max_bytes - self._bytes
+        if size <= free and count <= items:
+            return count
+        fits = min(count, items, max(free, 0) * count // size if size else count)
+        return max(fits, 0 if self._items else 1)
+
+    def _append(self, item: Any, size: int, count: int) -> None:
+        self._parcels.append(Parcel(item, count, size))
+        self._open = None
+        self._hold(size, count)
+
+    def _hold(self, size: int, count: int) -> None:
+        self._items += count
+        self._bytes += size
+        self._handed += count
+        if self._items > self._peak_items:
+            self._peak_items = self._items
+        if self._bytes > self._peak_bytes:
+            self._peak_bytes = self._bytes
+        if self.takers.turns:
+            self.takers.wake()
+
+    def _join(self, record: Any, index: int, origin: Batch, size: int) -> bool:
+        """Add a record to the last batch, or begin another; False: there is no room."""
+        if self._finished:
+            raise Abandoned
+        if (self._items >= self._max_items or self._bytes + size > self._max_bytes) and self._items:
+            return False
+        last = self._open
+        if last is None or last.block is not origin.block or len(last.indices) >= GATHERED:
+            self._append(origin.made([record], [index]), size, 1)
+            self._open = self._parcels[-1].item
+            return True
+        last.records.append(record)  # type: ignore[union-attr]
+        last.indices.append(index)  # type: ignore[attr-defined]
+        _, count, held = self._parcels[-1]
+        self._parcels[-1] = Parcel(last, count + 1, held + size)
+        self._hold(size, 1)
+        return True

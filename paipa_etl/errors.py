@@ -8,7 +8,9 @@
     ├── InputError              input missing, denied, cut or damaged          exit 3
     │   └── DamagedInput        its bytes do not decode; names the byte
     ├── OutputError             the output could not be written or published   exit 6
-    └── BadRecord               one record cannot be decoded or encoded        exit 1
+    ├── BadRecord               one record cannot be decoded or encoded        exit 1
+    ├── FeedClosed              a feed takes no more records                   exit 1
+    └── StuckWorker             a step does not return though its run ended    exit 1
 
 An exception that a step raises is never wrapped: it surfaces as itself, with a
 note that says where. ``Skip`` is no error: a function raises it to drop a record.
@@ -69,6 +71,25 @@ class BadRecord(PaipaError, ValueError):
     """One record that cannot be decoded or encoded."""
 
 
+class StuckWorker(PaipaError):
+    """A step's code does not return although its run has ended; the output was aborted.
+
+    ``stacks`` tells where it is. Its thread lives on and holds up the interpreter's exit
+    until that code returns. What ended the run is the ``__cause__``.
+    """
+
+    def __init__(self, names: list[str], seconds: float, stacks: str) -> None:
+        super().__init__(
+            f"{', '.join(names)}: still in a step {seconds:g} s after the run ended; "
+            f"the output was aborted"
+        )
+        self.stacks = stacks
+
+
+class FeedClosed(PaipaError):
+    """A feed takes no more records: it was finished, or the run that read it has ended."""
+
+
 class PaipaWarning(UserWarning):
     """Something that is not as it was said to be, and was dealt with."""
 
@@ -111,13 +132,21 @@ class ErrorPolicy:
             raise PlanError(f"on_error is one of {', '.join(self.ACTIONS)}, not {action!r}")
         self.action = action
         self.told: list[str] = []
-        self.settled: BaseException | None = None
-        """The error that ends the run: whoever sees it pass by has nothing to decide."""
+        self._settled: list[BaseException] = []
 
     @property
     def fails(self) -> bool:
         """Whether the first failed record ends the run."""
         return self.action == "fail"
+
+    def settle(self, error: BaseException) -> None:
+        """It ends the run, or a part of it: whoever sees it pass by has nothing to decide."""
+        if not self.is_settled(error):
+            self._settled.append(error)
+
+    def is_settled(self, error: BaseException) -> bool:
+        """Whether somebody further up has decided on this very error."""
+        return any(error is settled for settled in self._settled)
 
     def decide(self, error: Exception, where: str) -> None:
         """Raise the error, noting where it happened, or return: then the record is skipped.
@@ -131,9 +160,9 @@ class ErrorPolicy:
 
     def fail(self, error: BaseException, where: str) -> NoReturn:
         """Raise the error, noting where it happened; the first to see it knows best."""
-        if where and self.settled is not error:
+        if where and not self.is_settled(error):
             note(error, where)
-        self.settled = error
+        self.settle(error)
         raise error
 
 

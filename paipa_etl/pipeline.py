@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass, replace
+import queue
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from paipa_etl.codecs import Codec
 from paipa_etl.errors import ErrorPolicy, PlanError, shown
@@ -14,16 +15,22 @@ from paipa_etl.formats import Format
 from paipa_etl.formats.blocks import MAX_RECORD
 from paipa_etl.location import LOCAL, Location, parse
 from paipa_etl.report import Report
-from paipa_etl.run import Run
+from paipa_etl.resources import check
+from paipa_etl.run import MAX_MEMORY, Run
 from paipa_etl.runners import serial
+from paipa_etl.runners.outcome import Core, carry_out
 from paipa_etl.sinks.files import FileSink, ListSink, write
 from paipa_etl.sources.files import FileSource
 from paipa_etl.sources.iterables import CallableSource, IterableSource
-from paipa_etl.steps.contract import Step, flatten_steps
+from paipa_etl.sources.live import Feed, QueueSource
+from paipa_etl.steps.contract import Step, asks_for_threads, flatten_steps
 from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.suffixes import codec_of, parse_suffixes
 
-Sources = FileSource | IterableSource | CallableSource
+if TYPE_CHECKING:
+    from paipa_etl.runners.started import StartedRun
+
+Sources = FileSource | IterableSource | CallableSource | QueueSource | Feed
 Sinks = FileSink | ListSink
 
 
@@ -44,6 +51,8 @@ class Pipeline:
     steps: Any = ()
     sink: Any = None
     on_error: str = "fail"
+    resources: Mapping[str, Any] = field(default_factory=dict)
+    max_memory: int = MAX_MEMORY
 
     def __post_init__(self) -> None:
         source, steps = self.source, flatten_steps(self.steps)
@@ -65,10 +74,33 @@ class Pipeline:
         return replace(self, steps=(*self.steps, *flatten_steps(other)))
 
     def __iter__(self) -> Generator[Any, None, None]:
-        """The records that leave the last step, one by one; starts no thread."""
+        """The records that leave the last step, one by one.
+
+        Starts threads only where a step asks for workers; they end with the iterator.
+        """
         if self.sink is not None:
             raise PlanError("a pipeline with a sink is carried out by run(), not iterated over")
-        return serial.iterate(self.source, self.steps, Run(self.on_error))
+        return self._records(self.new_run())
+
+    def _records(self, run: Run) -> Generator[Any, None, None]:
+        self._check()
+        core, steps = self._core()
+        return core.records(self.source, steps, run)
+
+    def _core(self) -> tuple[Core, tuple[Step, ...]]:
+        """The core for this plan: threads where a step asks for them, and only there."""
+        if not asks_for_threads(self.steps):
+            return serial, self.steps
+        from paipa_etl.runners import threaded
+
+        return threaded, threaded.expanded(self.steps)
+
+    def _check(self) -> None:
+        check([function for step in self.steps for function in step.functions], self.resources)
+
+    def new_run(self, *, heard: Callable[[Run], None] | None = None) -> Run:
+        """A run of this plan, for ``run`` and ``start``: to listen, or to read counts meanwhile."""
+        return Run(self.on_error, heard=heard, resources=self.resources, max_memory=self.max_memory)
 
     def run(self, run: Run | None = None) -> Report:
         """Carry out the plan; without a sink, records are consumed and thrown away.
@@ -77,10 +109,42 @@ class Pipeline:
         first error as itself, with a note of where it happened; then nothing was
         published. ``run`` lets a caller listen, and read the counts after a failure.
         """
-        run = run or Run(self.on_error)
+        run = run or self.new_run()
+        self._check()
         check_not_same(self.source, self.sink)
-        serial.run(self.source, self.steps, self.sink or Discard(), run)
+        core, steps = self._core()
+        carry_out(core, self.source, steps, self.sink or Discard(), run)
         return run.report()
+
+    def start(self, run: Run | None = None) -> StartedRun:
+        """Carry out the plan in the background.
+
+        ``with pipeline.start() as run:`` gives ``run.alive``, ``run.report``, ``run.wait()``
+        and ``run.stop()``, which ends the reading and publishes what came of what was read.
+        Leaving the block waits for the end (a ``Feed`` or queue that is the source is
+        finished first); an exception in it aborts the run.
+        """
+        return self._in_background(run or self.new_run()).begin()
+
+    def _in_background(self, run: Run) -> StartedRun:
+        self._check()
+        from paipa_etl.runners.started import StartedRun
+
+        return StartedRun(self.run, run)
+
+    async def run_async(self) -> Report:
+        """``run()`` for an event loop, which it does not hold up; cancelled, it aborts the run."""
+        from paipa_etl.runners.started import until_ended
+
+        return await until_ended(self._in_background(self.new_run()))
+
+    def __aiter__(self) -> AsyncGenerator[Any, None]:
+        """The records for an event loop, which is not held up: a thread pulls them."""
+        if self.sink is not None:
+            raise PlanError("a pipeline with a sink is carried out by run_async()")
+        from paipa_etl.runners.started import records_in_loop
+
+        return records_in_loop(self._records, self.new_run())
 
     def __str__(self) -> str:
         """The plan, a line for the source, each step and the sink."""
@@ -92,6 +156,8 @@ class Pipeline:
 
 class Discard:
     """The sink of a pipeline that has none: counts and forgets."""
+
+    live = False
 
     def open(self, run: Run) -> Discard:
         """Nothing is opened."""
@@ -149,11 +215,16 @@ def combine_pipeline(source: Any, steps: Any) -> Any:
     """
     if callable(source) and not isinstance(source, Pipeline):
         return partial(_call, source, flatten_steps(steps))
-    return iter(Pipeline(source, steps))
+    return _iterate(Pipeline(source, steps))
+
+
+def _iterate(plan: Pipeline) -> Iterator[Any]:
+    check([function for step in plan.steps for function in step.functions], {})
+    return serial.records(plan.source, plan.steps, Run())
 
 
 def _call(source: Callable[..., Iterable[Any]], steps: Any, *args: Any, **kw: Any) -> Iterator[Any]:
-    return iter(Pipeline(source(*args, **kw), steps))
+    return _iterate(Pipeline(source(*args, **kw), steps))
 
 
 def _source(source: Any) -> Sources:
@@ -163,6 +234,10 @@ def _source(source: Any) -> Sources:
         return FileSource((parse(source),))
     if isinstance(source, (Step, *Sinks.__args__)):
         raise PlanError(f"not a source: {shown(source)}")
+    if isinstance(source, queue.Queue):
+        return QueueSource(source)
+    if isinstance(source, queue.SimpleQueue):
+        raise PlanError("a SimpleQueue that waits cannot be woken: put the records into a Feed")
     if callable(getattr(source, "read", None)):
         return FileSource((parse(source),))
     if isinstance(source, Iterable):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class StepCount:
     """What became of the records that one step was given.
 
@@ -23,6 +23,34 @@ class StepCount:
     expanded: int = 0
     folded: int = 0
     left_over: int = 0
+    retried: int = 0
+    taken: Callable[[], int] | None = None
+    """How many records reached the step, where a channel stands before it that may hold some."""
+    parts: list[StepCount] = field(default_factory=list)
+    """One for each of its workers: no two threads write the same number."""
+
+    entered: int = 0
+    """How many records a worker has had in hand."""
+    _whole: StepCount | None = None
+
+    @property
+    def whole(self) -> StepCount:
+        """The counts of the step, of which these may be one worker's."""
+        return self._whole or self
+
+    def part(self) -> StepCount:
+        """The counts of one worker of the step."""
+        part = StepCount(self.name, self.opaque, _whole=self)
+        self.parts.append(part)
+        return part
+
+    def total(self) -> StepCount:
+        """The counts of all of its workers together."""
+        total = replace(self, parts=[])
+        for part in self.parts:
+            for name in ("given", "filtered", "skipped", "expanded", "folded", "retried"):
+                setattr(total, name, getattr(total, name) + getattr(part, name))
+        return total
 
     def out(self, entered: int) -> int:
         """How many records left the step, of those that entered it."""
@@ -43,6 +71,8 @@ class Counts:
     """Records that could not be decoded, and were skipped."""
     unencodable: int = 0
     written: int = 0
+    taken: Callable[[], int] | None = None
+    """How many records reached the sink, where a channel stands before it."""
     bytes_in: Callable[[], int] = lambda: 0
     bytes_out: int = 0
 
@@ -60,6 +90,7 @@ class StepReport:
     records_in: int
     records_out: int
     opaque: bool
+    retried: int = 0
 
 
 @dataclass(slots=True)
@@ -85,7 +116,7 @@ class Report:
     seconds: float = 0.0
     steps: list[StepReport] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
-    """The first few skipped records: what, and where."""
+    """The first few skipped records, and what failed beside the first error: what, and where."""
 
     @property
     def balanced(self) -> bool:
@@ -120,7 +151,11 @@ def report_of(counts: Counts, seconds: float, errors: list[str]) -> Report:
         errors=list(errors),
     )
     entered = handed
-    for step in counts.steps:
+    for step in [step.total() for step in counts.steps]:
+        if step.taken is not None:
+            taken = step.taken()
+            report.left_over += entered - taken
+            entered = taken
         left = step.out(entered)
         difference = left - entered if step.opaque else 0
         report.filtered += step.filtered + max(-difference, 0)
@@ -128,6 +163,8 @@ def report_of(counts: Counts, seconds: float, errors: list[str]) -> Report:
         report.skipped += step.skipped
         report.folded += step.folded
         report.left_over += step.left_over
-        report.steps.append(StepReport(step.name, entered, left, step.opaque))
+        report.steps.append(StepReport(step.name, entered, left, step.opaque, step.retried))
         entered = left
+    if counts.taken is not None:
+        report.left_over += entered - counts.taken()
     return report

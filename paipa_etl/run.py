@@ -1,18 +1,23 @@
-"""Run: what one run of a plan shares: error policy, counts, the record in flight, the stop."""
+"""Run: what one run of a plan shares: error policy, counts, resources, the stop, the clock."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from copy import copy
 from itertools import chain
 from operator import length_hint
 from typing import Any
 
-from paipa_etl.errors import ErrorPolicy
+from paipa_etl.background import EventLoop
+from paipa_etl.clock import Clock
+from paipa_etl.errors import ErrorPolicy, describe
 from paipa_etl.formats.batch import Batch
 from paipa_etl.report import Counts, Report, StepCount, report_of
-from paipa_etl.stop import Stop
+from paipa_etl.resources import Resources
+from paipa_etl.stop import Stop, Stopped
+
+MAX_MEMORY = 256 << 20  # bytes: the sum of what all hand-overs of a run may hold
 
 
 def close(flow: object) -> None:
@@ -30,24 +35,59 @@ class Run:
     """
 
     def __init__(
-        self, on_error: str = "fail", *, heard: Callable[[Run], None] | None = None
+        self,
+        on_error: str = "fail",
+        *,
+        heard: Callable[[Run], None] | None = None,
+        resources: Mapping[str, Any] | None = None,
+        clock: Clock | None = None,
+        max_memory: int = MAX_MEMORY,
     ) -> None:
         self.policy = ErrorPolicy(on_error)
         self.counts = Counts()
         self.counts.unread = self._unread
+        self.resources = Resources(resources or {})
+        self.loop = EventLoop()
+        """Where coroutine functions run; its thread starts with the first of them."""
         self.stop = Stop()
+        self.reading_stop = Stop()
+        """Heard by what waits for input only: a run that ends it early goes on with what it has."""
+        self.finishing = Stop()
+        """Heard by live sources: they end when they are empty."""
+        self.failures: list[BaseException] = []
+        """All that failed, the first one first."""
+        self.raised: BaseException | None = None
+        """The one of them that the caller gets to see as itself."""
         self.background = False
         """Whether threads of this run's own may read ahead and write behind."""
+        self.max_memory = max_memory
+        """Bytes that all hand-overs of the run may hold together."""
+        self.scale = 1.0
+        """What part of its usual budget in bytes each hand-over may take."""
         self.heard = heard
         self.idle: Callable[[], None] = lambda: None
-        self.clock: Callable[[], float] = time.perf_counter
-        self.started = self.clock()
-        self._batch: Batch | None = None
+        self.clock = clock or Clock()
+        self.started = self.clock.now()
+        self.where: Callable[[], str] = self._where
+        self.entered = 0
+        """How many records were handed to the steps, those of the batch in flight among them."""
+        self.batch: Batch | None = None
         self._rest: Iterator[Any] = iter(())
         self._position = 0
 
-    # The record in flight: the generator core pulls one at a time, so the last one
-    # that the source handed out is the one that a step is working on.
+    def branch(self) -> Run:
+        """The same run for another thread, which has another record in flight."""
+        branch = copy(self)
+        branch.batch, branch._rest, branch._position, branch.entered = None, iter(()), 0, 0
+        branch.where = branch._where
+        return branch
+
+    def share(self, budget: int) -> int:
+        """What of a usual budget in bytes there is in this run."""
+        return max(int(budget * self.scale), 1)
+
+    # The record in flight: a thread pulls one at a time, so the last one that was handed
+    # out is the one that a step is working on.
 
     def records(self, batches: Iterable[Batch]) -> Iterator[Any]:
         """The records of batches, one by one, each the record in flight while it is used."""
@@ -55,44 +95,83 @@ class Run:
 
     def enter(self, batch: Batch) -> Iterator[Any]:
         """Iterate over a batch's records as the records in flight."""
-        self._batch, self._rest = batch, iter(batch.records or ())
+        self.entered += len(batch)
+        self.batch, self._rest = batch, iter(batch.records or ())
         return self._rest
 
     def counted(self, records: Iterable[Any]) -> Generator[Any, None, None]:
         """The records of a source that knows nothing of them but their order."""
-        self._batch = None
+        self.batch = None
         try:
             for record in records:
+                if self.reading_stop.is_set:
+                    if self.stop.is_set:
+                        raise Stopped
+                    return
                 self._position += 1
                 self.counts.read += 1
                 yield record
+        except Stopped:
+            raise
         except Exception as error:
             self.policy.fail(error, f"the source, after record {self._position:,}")
 
     @contextmanager
     def reading(self) -> Generator[None, None, None]:
-        """What the source raises ends the run: a step that sees it pass by is not to blame."""
+        """What the source raises ends the run: a step that sees it pass by is not to blame.
+
+        Where reading was to end early, a wait that was cut short is the end of the input.
+        """
         try:
             yield
+        except Stopped:
+            if self.stop.is_set:
+                raise
         except Exception as error:
-            self.policy.settled = error
+            self.policy.settle(error)
             raise
 
     def _unread(self) -> int:
         return length_hint(self._rest)
 
+    def handed(self) -> int:
+        """How many records the steps of this thread have taken."""
+        return self.entered - length_hint(self._rest)
+
+    @property
+    def index(self) -> int:
+        """The place of the record in flight among those of its block, or of its source."""
+        if self.batch is None:
+            return self._position - 1
+        return self.batch.indices[len(self.batch) - length_hint(self._rest) - 1]
+
+    def _where(self) -> str:
+        if self.batch is None:
+            return f"record {self._position:,}"
+        return self.batch.place(len(self.batch) - length_hint(self._rest) - 1)
+
     @property
     def place(self) -> str:
         """Where the record in flight came from."""
-        if self._batch is None:
-            return f"record {self._position:,}"
-        return self._batch.place(len(self._batch) - length_hint(self._rest) - 1)
+        return self.where()
 
     def failed(self, error: Exception, step: StepCount) -> None:
         """A step's function raised on the record in flight: raise, or count it as skipped."""
         self.policy.decide(error, f"{step.name}, {self.place}")
         step.skipped += 1
 
+    def end(self) -> None:
+        """Nothing goes on: wake every wait, end the event loop."""
+        self.stop.set()
+        self.reading_stop.set()
+        self.loop.close()
+
+    def close(self) -> None:
+        """Give back what the run itself holds open; nothing waits any more."""
+        self.stop.close()
+        self.reading_stop.close()
+
     def report(self) -> Report:
         """The report of what was done so far."""
-        return report_of(self.counts, self.clock() - self.started, self.policy.told)
+        others = [describe(error) for error in self.failures if error is not self.raised]
+        return report_of(self.counts, self.clock.now() - self.started, self.policy.told + others)

@@ -21,32 +21,37 @@ class Stop:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._set = False
+        self.is_set = False
+        """Whether the end is wished for."""
         self._pipe: tuple[int, int] | None = None
         self._wakers: list[Callable[[], None]] = []
-
-    @property
-    def is_set(self) -> bool:
-        """Whether the end is wished for."""
-        return self._set
 
     def set(self) -> None:
         """Wish for the end, and wake every wait; more than once is as once."""
         with self._lock:
-            self._set = True
+            self.is_set = True
             if self._pipe:
                 os.write(self._pipe[1], b"!")
             wakers = tuple(self._wakers)
         for wake in wakers:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, RuntimeError):  # gone, or woken already
                 wake()
+
+    def wait(self, seconds: float) -> None:
+        """Wait for some seconds; raises ``Stopped`` as soon as the end is wished for."""
+        bell = threading.Lock()
+        bell.acquire()
+        with self.waking(bell.release):
+            bell.acquire(timeout=max(seconds, 0))
+        if self.is_set:
+            raise Stopped
 
     def fileno(self) -> int:
         """A descriptor that becomes readable when the end is wished for."""
         with self._lock:
             if self._pipe is None:
                 self._pipe = os.pipe()
-                if self._set:
+                if self.is_set:
                     os.write(self._pipe[1], b"!")
             return self._pipe[0]
 
@@ -55,7 +60,7 @@ class Stop:
         """Have ``wake`` called when the end is wished for, for as long as the block lasts."""
         with self._lock:
             self._wakers.append(wake)
-            late = self._set
+            late = self.is_set
         if late:
             wake()
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import os
 import subprocess
@@ -29,19 +30,32 @@ def open_descriptors() -> set[str]:
     return found
 
 
+def live_threads() -> set[threading.Thread]:
+    """The threads that run, but for the janitor, which ends with the interpreter."""
+    return {thread for thread in threading.enumerate() if thread.name != "paipa-janitor"}
+
+
 @pytest.fixture(autouse=True)
 def leaves_nothing(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[None]:
     """No thread, descriptor or temporary file outlives a test."""
-    threads, descriptors = set(threading.enumerate()), open_descriptors()
+    threads, descriptors = live_threads(), open_descriptors()
     yield
     gc.collect()
     deadline = time.monotonic() + 2
-    while set(threading.enumerate()) - threads and time.monotonic() < deadline:
+    while live_threads() - threads and time.monotonic() < deadline:
         time.sleep(0.005)  # a thread that has ended is listed for an instant longer
-    assert not set(threading.enumerate()) - threads, "threads left behind"
+    assert not live_threads() - threads, "threads left behind"
     assert not list(tmp_path.rglob("*.paipa-tmp")), "temporary files left behind"
     if "keeps_descriptors" not in request.keywords:
         assert not open_descriptors() - descriptors, "descriptors left behind"
+
+
+def pytest_unconfigure() -> None:
+    """The watchdog's last word: threads that hang must not hold up the end of the suite too."""
+    left = [thread for thread in live_threads() if not thread.daemon]
+    if left != [threading.main_thread()]:
+        faulthandler.dump_traceback(all_threads=True)
+        os._exit(3)
 
 
 Command = Callable[..., "subprocess.CompletedProcess[Any]"]

@@ -222,7 +222,7 @@ def test_the_report_is_json_and_adds_up(paipa: Any, tmp_path: Path) -> None:
     assert set(report) == REPORT_KEYS
     assert [report[key] for key in ("read", "filtered", "written", "skipped")] == [11, 5, 5, 1]
     assert (report["bytes_in"], report["bytes_out"]) == (23, 10)
-    assert set(report["steps"][0]) == {"name", "records_in", "records_out", "opaque"}
+    assert set(report["steps"][0]) == {"name", "records_in", "records_out", "opaque", "retried"}
     assert report["balanced"] is True
     assert "record 11" in report["errors"][0]
 

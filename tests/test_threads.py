@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 
 from paipa_etl.background import WriteBehind, read_ahead, surely
-from paipa_etl.channel import Abandoned, Channel, Finished, Waiters
+from paipa_etl.channel import Abandoned, Channel, Finished
 from paipa_etl.stop import Stop
+from paipa_etl.turns import Line, Turn
 
 
 def started(work: Any) -> threading.Thread:
@@ -42,7 +43,7 @@ def test_a_channel_holds_its_limit_or_one_larger_item() -> None:
     taken = []
     for _ in range(7):
         taken.append(channel.get())
-        most = max(most, channel._held)
+        most = max(most, channel._bytes)
     with pytest.raises(Finished):
         channel.get()
     thread.join()
@@ -171,7 +172,7 @@ def interrupted_at(at: int, work: Callable[[], object]) -> bool:
     before: dict[FrameType, str] = {}
 
     def trace(frame: FrameType, event: str, argument: object) -> Any:
-        if not frame.f_code.co_filename.endswith(("channel.py", "threading.py")):
+        if not frame.f_code.co_filename.endswith(("channel.py", "turns.py", "threading.py")):
             return None
         frame.f_trace_opcodes = True
         if event == "opcode":
@@ -191,7 +192,7 @@ def interrupted_at(at: int, work: Callable[[], object]) -> bool:
     return False
 
 
-def ended(work: Callable[[], object], waits: Waiters) -> threading.Thread:
+def ended(work: Callable[[], object], waits: Line) -> threading.Thread:
     """A thread that works until its end of the channel ends, once it waits."""
 
     def until_the_end() -> None:
@@ -200,7 +201,7 @@ def ended(work: Callable[[], object], waits: Waiters) -> threading.Thread:
                 work()
 
     thread = started(until_the_end)
-    while not waits._turns:
+    while not waits.turns:
         assert thread.is_alive()
     return thread
 
@@ -210,7 +211,7 @@ def test_an_interrupt_at_any_moment_of_a_hand_over_leaves_nobody_waiting(end: st
     for at in itertools.count():
         channel: Channel[int] = Channel(10)
         if end == "put":
-            other = ended(channel.get, channel._takers)
+            other = ended(channel.get, channel.takers)
             work: Callable[[], object] = lambda c=channel: c.put(1, 1)  # type: ignore[misc]  # noqa: E731
         else:
             other = ended(lambda c=channel: c.put(1, 6), channel._givers)  # type: ignore[misc]
@@ -226,15 +227,11 @@ def test_an_interrupt_at_any_moment_of_a_hand_over_leaves_nobody_waiting(end: st
 
 
 def test_a_waiter_that_is_interrupted_passes_its_turn_on() -> None:
-    lock = threading.Lock()
-    waiters = Waiters(lock)
-    first, second = waiters.queue(), waiters.queue()
-
-    class Gone:
-        def acquire(self) -> None:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        waiters.wait(Gone())  # type: ignore[arg-type]  # woken, then interrupted
-    assert not first.locked()
-    assert second.locked()
+    line = Line()
+    first, second = Turn(), Turn()
+    line.turns += [first, second]
+    line.wake()
+    assert first.wait(0)
+    line.leave(first)  # woken, then interrupted
+    assert second.wait(0)
+    assert not line.turns

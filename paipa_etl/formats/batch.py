@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import compress
+from itertools import accumulate, compress
 from typing import Any
 
-from paipa_etl.formats.blocks import Block
+from paipa_etl.formats.blocks import BLANK, Block
+
+SAMPLED = 3  # records of which a batch's size is worked out
 
 
 @dataclass(slots=True, eq=False)
@@ -73,6 +76,25 @@ class Batch:
             first=self.first,
         )
 
+    def light(self, raw: bool) -> Batch:
+        """The batch without its block, which one record left of it would keep in memory."""
+        lines = (self.lines or self.block.lines()) if raw else None
+        return Batch(
+            Offsets(self.block),
+            self.records,
+            lines,
+            self.indices,
+            self.count,
+            source=self.source,
+            first=self.first,
+        )
+
+    def made(self, records: list[Any], indices: Sequence[int]) -> Batch:
+        """What a step has made of the records with these indices: raw lines no more."""
+        return Batch(
+            self.block, records, None, indices, self.count, source=self.source, first=self.first
+        )
+
     def raw(self) -> bytes:
         """The raw bytes of the records, each ended by a newline."""
         if self.whole:
@@ -86,6 +108,57 @@ class Batch:
 
     def place_of(self, index: int) -> str:
         """Where the block's record with this index (bad ones counted) came from."""
+        if self.source is None:
+            return f"record {self.first + index:,}"
         return (
             f"record {self.first + index:,} of {self.source} (byte {self.block.offset_of(index):,})"
         )
+
+
+class Offsets(Block):
+    """What is left of a block without its bytes: where in the stream each record began."""
+
+    __slots__ = ("_offsets",)
+
+    def __init__(self, block: Block) -> None:
+        Block.__init__(self, b"", block.offset, block.oversize, block.blanks_count)
+        lines = block.lines()
+        starts = accumulate(
+            map(len, lines), lambda start, size: start + size + 1, initial=block.offset
+        )
+        wanted = (block.blanks_count or line.strip(BLANK) for line in lines)
+        self._offsets = array("q", compress(starts, wanted))
+
+    def offset_of(self, index: int) -> int:
+        """The offset of the record with this index in the decoded stream."""
+        return self._offsets[index]
+
+
+NUMBERED = Batch(Block(b"", 0), None, None, (), 0)
+"""Stands for the block of records of which only their order is known."""
+
+
+def size_of(records: Sequence[Any]) -> int:
+    """The bytes of text and binary data in records, or one level down in them.
+
+    Of more than three records three are looked at. Everything else counts nothing.
+    """
+    count = len(records)
+    if count <= SAMPLED:
+        return sum(map(_size, records))
+    sample = (records[0], records[count // 2], records[-1])
+    return sum(map(_size, sample)) * count // SAMPLED
+
+
+def _size(record: Any) -> int:
+    kind = record.__class__
+    if kind in _SIZED:
+        return len(record)
+    if kind is dict:
+        return sum(len(value) for value in record.values() if value.__class__ in _SIZED)
+    if kind is tuple or kind is list:
+        return sum(len(value) for value in record if value.__class__ in _SIZED)
+    return 0
+
+
+_SIZED = frozenset((bytes, str, bytearray))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
-from paipa_etl.background import WriteBehind
+from paipa_etl.background import BEHIND, WriteBehind
 from paipa_etl.codecs import Codec
 from paipa_etl.codecs.members import Compressor
 from paipa_etl.errors import BadRecord, OutputError, PlanError
@@ -65,12 +65,17 @@ class OpenFile:
         self._output: Encoded | WriteBehind = Encoded(self._target, compressor, run)
         slow = compressor is not None or not self._target.cached
         if run.background and slow and not self._target.live:
-            self._output = WriteBehind(self._output)
+            self._output = WriteBehind(self._output, run.share(BEHIND))
         if self._target.live:
             run.idle = self.show
         self._pending: list[bytes] = []
         self._size = 0
         self._closed = False
+
+    @property
+    def live(self) -> bool:
+        """Whether a reader sees at once what is written."""
+        return self._target.live
 
     def write_batch(self, batch: Batch) -> None:
         """Pass on a batch's raw lines."""
@@ -228,6 +233,8 @@ def write(
 
 class OpenList:
     """An opened list: records are kept until the commit."""
+
+    live = False
 
     def __init__(self, target: list[Any], run: Run) -> None:
         self._target, self._run, self._records = target, run, list[Any]()

@@ -11,7 +11,7 @@ from operator import itemgetter
 from typing import Any
 
 from paipa_etl import codecs
-from paipa_etl.background import read_ahead
+from paipa_etl.background import AHEAD, read_ahead
 from paipa_etl.codecs import Codec
 from paipa_etl.codecs.members import MemberDecoder
 from paipa_etl.errors import BadRecord, DamagedInput, PaipaWarning, PlanError, shown
@@ -21,6 +21,7 @@ from paipa_etl.formats.blocks import BLOCK, DECODED_BLOCK, MAX_RECORD, Block
 from paipa_etl.location import Location
 from paipa_etl.run import Run
 from paipa_etl.sources import store_of
+from paipa_etl.stop import Stop, Stopped
 from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.suffixes import codec_of, format_of
 
@@ -71,14 +72,15 @@ class FileSource:
         self._use_once()
         pieces: Any = self._pieces(run)
         if run.background or self.read_ahead:
-            pieces = read_ahead(pieces, lambda piece: len(piece[1]), run.stop)
-        with closing(pieces):
+            limit = run.share(AHEAD)
+            pieces = read_ahead(pieces, lambda piece: len(piece[1]), run.reading_stop, limit)
+        with run.reading(), closing(pieces):
             for source, group in groupby(pieces, itemgetter(0)):
                 yield from self._input_batches(source, map(itemgetter(1), group), run, reads)
 
     def records(self, run: Run) -> Iterator[Any]:
         """The records, one by one."""
-        with run.reading(), closing(self.batches(run, reads=True)) as batches:
+        with closing(self.batches(run, reads=True)) as batches:
             yield from run.records(batches)
 
     def _use_once(self) -> None:
@@ -121,9 +123,10 @@ class FileSource:
         run.counts.bytes_in = lambda: read.total
         for location in self.expanded():
             source = Input(location)
-            with closing(store_of(location).pieces(location, run.stop, self.options)) as raw:
+            stop = run.reading_stop
+            with closing(store_of(location).pieces(location, stop, self.options)) as raw:
                 try:
-                    for piece in self._decoded(location, _counted(raw, read)):
+                    for piece in self._decoded(location, _counted(raw, read, stop)):
                         yield source, piece
                 except DamagedInput as error:
                     raise DamagedInput(error.problem, error.byte, str(source)) from error.__cause__
@@ -164,8 +167,10 @@ class _Tally:
     total = 0
 
 
-def _counted(raw: Iterator[bytes], tally: _Tally) -> Iterator[bytes]:
+def _counted(raw: Iterator[bytes], tally: _Tally, stop: Stop) -> Iterator[bytes]:
     for piece in raw:
+        if stop.is_set:
+            raise Stopped
         tally.total += len(piece)
         yield piece
 

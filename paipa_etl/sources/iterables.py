@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from paipa_etl.errors import PlanError, never_stop, shown
+from paipa_etl.formats.batch import NUMBERED, Batch
 from paipa_etl.run import Run, close
+
+AT_ONCE = 256  # records of a sequence in memory that are handed over together
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,21 @@ class IterableSource:
                     raise PlanError(f"{shown(iterator)} can be read only once, and was")
                 self._used.append(True)
             yield from _flow(iterator, run)
+
+    @property
+    def is_at_hand(self) -> bool:
+        """Whether the next record never has to be waited for."""
+        return type(self.iterable) in (list, tuple, range)
+
+    def batches(self, run: Run) -> Generator[Batch, None, None]:
+        """The records of what is at hand, in batches."""
+        sequence: Any = self.iterable
+        for start in range(0, len(sequence), AT_ONCE):
+            if run.reading_stop.is_set:
+                return
+            records = list(sequence[start : start + AT_ONCE])
+            run.counts.read += len(records)
+            yield NUMBERED.made(records, range(start, start + len(records)))
 
     def __str__(self) -> str:
         return f"<{type(self.iterable).__name__}>"

@@ -9,13 +9,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-from paipa_etl.steps.contract import Opaque, Step
+from paipa_etl.errors import PlanError
+from paipa_etl.retries import OnRetry, Retry, RetryOn
+from paipa_etl.steps.contract import QUEUE, Opaque, Step, Threaded, Workers, flatten_steps
 from paipa_etl.steps.functions import Filter, FlatMap, Flatten, Map, Tap
-from paipa_etl.steps.slices import Batched, Limit
+from paipa_etl.steps.slices import Limit
 from paipa_etl.steps.slices import Skip as _Skip
+from paipa_etl.steps.timing import Batched, Throttle
 
 __all__ = [
     "Step",
@@ -27,63 +31,176 @@ __all__ = [
     "flatten",
     "limit",
     "map",
+    "parallel",
     "skip",
     "tap",
+    "threaded",
+    "throttle",
 ]
 
 
-def map(function: Callable[[Any], Any]) -> Step:
+def map(
+    function: Callable[..., Any],
+    *,
+    workers: int | None = None,
+    ordered: bool = True,
+    queue: int = QUEUE,
+    retries: int = 0,
+    backoff: float = 0.1,
+    retry_on: RetryOn = Exception,
+    on_retry: OnRetry | None = None,
+) -> Step:
     """Pass on what the function returns; it may raise ``Skip`` to drop the record.
 
-    Keeps one record.
+    ``workers`` threads call it at once (1 is a thread of its own; left out, it is called
+    inline), or so many tasks of one event loop where it is a coroutine function. Records
+    leave in the order in which they came, unless ``ordered`` is false; at most ``queue``
+    of them wait for the workers or are in their hands.
+
+    Where it fails it is called up to ``retries`` times more, after ``backoff`` seconds and
+    twice as long each time, if ``retry_on`` (exception types, or a predicate) wants that;
+    ``on_retry(error, attempt, delay)`` hears of each. Then the error policy decides.
+
+    Keeps one record, or ``queue`` of them.
 
     >>> list(map(str.upper)(["a", "b"]))
     ['A', 'B']
     """
-    return Map(function)
+    retry = _retry(retries, backoff, retry_on, on_retry)
+    return Map(function, workers=_workers(workers, ordered, queue), retry=retry)
 
 
-def flat_map(function: Callable[[Any], Iterable[Any]]) -> Step:
+def flat_map(
+    function: Callable[..., Iterable[Any]],
+    *,
+    workers: int | None = None,
+    ordered: bool = True,
+    queue: int = QUEUE,
+    retries: int = 0,
+    backoff: float = 0.1,
+    retry_on: RetryOn = Exception,
+    on_retry: OnRetry | None = None,
+) -> Step:
     """Pass on each item of the iterable that the function returns, none where it is empty.
 
-    Keeps one record.
+    The keywords are those of ``map``. Keeps one record, or ``queue`` of them and up to
+    256 items of each; with ``retries`` all items of a record.
 
     >>> list(flat_map(range)([2, 0, 3]))
     [0, 1, 0, 1, 2]
     """
-    return FlatMap(function)
+    retry = _retry(retries, backoff, retry_on, on_retry)
+    return FlatMap(function, workers=_workers(workers, ordered, queue), retry=retry)
 
 
-def filter(function: Callable[[Any], Any]) -> Step:
+def filter(
+    function: Callable[..., Any],
+    *,
+    workers: int | None = None,
+    ordered: bool = True,
+    queue: int = QUEUE,
+    retries: int = 0,
+    backoff: float = 0.1,
+    retry_on: RetryOn = Exception,
+    on_retry: OnRetry | None = None,
+) -> Step:
     """Pass on the records for which the function returns something true, unchanged.
 
-    Keeps one record.
+    The keywords are those of ``map``. Keeps one record, or ``queue`` of them.
 
     >>> list(filter(str.isdigit)(["1", "a"]))
     ['1']
     """
-    return Filter(function)
+    retry = _retry(retries, backoff, retry_on, on_retry)
+    return Filter(function, workers=_workers(workers, ordered, queue), retry=retry)
 
 
-def tap(function: Callable[[Any], Any]) -> Step:
+def tap(
+    function: Callable[..., Any],
+    *,
+    workers: int | None = None,
+    ordered: bool = True,
+    queue: int = QUEUE,
+    retries: int = 0,
+    backoff: float = 0.1,
+    retry_on: RetryOn = Exception,
+    on_retry: OnRetry | None = None,
+) -> Step:
     """Call the function on each record for what it does; pass on the record, unchanged.
 
-    Keeps one record. The function promises not to change the record.
+    The keywords are those of ``map``. Keeps one record, or ``queue`` of them. The function
+    promises not to change the record.
 
     >>> seen = []
     >>> list(tap(seen.append)("ab")), seen
     (['a', 'b'], ['a', 'b'])
     """
-    return Tap(function)
+    retry = _retry(retries, backoff, retry_on, on_retry)
+    return Tap(function, workers=_workers(workers, ordered, queue), retry=retry)
 
 
-def batch(size: int) -> Step:
+def _workers(count: int | None, ordered: bool, queue: int) -> Workers | None:
+    return None if count is None else Workers(count, ordered, queue)
+
+
+def _retry(times: int, backoff: float, on: RetryOn, hook: OnRetry | None) -> Retry | None:
+    retry = Retry(times, backoff, on, hook)
+    return retry if times else None
+
+
+def parallel(
+    step: Callable[..., Iterable[Any]], *, workers: int, ordered: bool = True, queue: int = QUEUE
+) -> Step:
+    """Run a generator step in several workers, each its own instance over its share of records.
+
+    What an instance yields between taking a record and asking for the next belongs to
+    that record, and has its place in the order; what it yields after its last one comes
+    at the end. The same as one instance would give, where the step keeps nothing from
+    one record for the next.
+
+    >>> list(parallel(enumerate, workers=2)("ab"))
+    [(0, 'a'), (1, 'b')]
+    """
+    (made,) = flatten_steps(step)
+    if not isinstance(made, Opaque):
+        raise PlanError(f"parallel takes a generator step; {made} takes workers= itself")
+    return replace(made, workers=Workers(workers, ordered, queue))
+
+
+def threaded(*made: Any) -> Step:
+    """Make one step of several, whose workers run as threads wherever it is used.
+
+    In a pipeline they would anyway; with this, ``combine_pipeline`` and ``itertools`` take
+    them too. The threads start when the first record is asked for, and end with the
+    iterator; records are pulled by one of them, so what is upstream runs there.
+
+    >>> list(threaded(map(str.upper, workers=2))("ab"))
+    ['A', 'B']
+    """
+    return Threaded(flatten_steps(list(made)))
+
+
+def batch(size: int, *, within: float | None = None, max_bytes: int | None = None) -> Step:
     """Gather records into lists of a size; the last one may be shorter. Keeps one list.
+
+    ``within``: a list is passed on that many seconds after its first record came, full or
+    not; a pipeline watches the time with a thread, and ``combine_pipeline`` looks at it
+    when a record comes. ``max_bytes``: the most text and binary data in a list, if it
+    has more than one record.
 
     >>> list(batch(2)("abc"))
     [['a', 'b'], ['c']]
     """
-    return Batched(size)
+    return Batched(size, within, max_bytes)
+
+
+def throttle(*, per_second: float) -> Step:
+    """Pass on records evenly, at most so many in a second. Keeps one record.
+
+    >>> list(throttle(per_second=1000)("ab"))
+    ['a', 'b']
+    """
+    return Throttle(per_second)
 
 
 def flatten() -> Step:

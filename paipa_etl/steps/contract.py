@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import enum
 import functools
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
+import importlib
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 from paipa_etl.errors import PlanError, Skip, never_stop, shown
 from paipa_etl.formats.batch import Batch
 from paipa_etl.report import StepCount
+from paipa_etl.resources import is_plain
 from paipa_etl.run import Run, close
 
 Flow = Callable[[Iterable[Any]], Iterator[Any]]
@@ -30,6 +32,33 @@ class Reads(enum.Enum):
     EVERYTHING = "everything"
 
 
+QUEUE = 1024  # records that a step's workers have before them and in hand, all together
+
+
+@dataclass(frozen=True)
+class Workers:
+    """How many threads carry out a step, and how far they may be ahead of it.
+
+    ``queue`` is the most records that wait for them or are in their hands; ``ordered``
+    that records leave in the order in which they came.
+    """
+
+    count: int
+    ordered: bool = True
+    queue: int = QUEUE
+
+    def __post_init__(self) -> None:
+        for name, value in (("workers", self.count), ("queue", self.queue)):
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise PlanError(f"{name} is a whole number from 1, not {shown(value)}")
+
+    def __str__(self) -> str:
+        text = f"workers={self.count}"
+        if not self.ordered:
+            text += ", ordered=False"
+        return text if self.queue == QUEUE else f"{text}, queue={self.queue}"
+
+
 @dataclass(frozen=True, repr=False)
 class Step:
     """A ready step: frozen, printable, bound to a run before it carries records.
@@ -37,14 +66,23 @@ class Step:
     ``reads`` says what it looks at; ``preserving`` that it never changes a record,
     only passes or drops it; ``record_local`` that what becomes of a record depends on
     no other; ``stateless`` that an instance can be replaced by a fresh one between
-    records; ``ordered`` that records leave in the order in which they came.
+    records; ``may_end_early`` that it may want no more records before they end;
+    ``timed`` that it waits for a record only so long, which takes a channel before it.
+    ``workers`` are the threads that it asks for, where it asks for any.
     """
 
     reads = Reads.EVERYTHING
     preserving = False
     record_local = True
     stateless = True
-    ordered = True
+    may_end_early = False
+    timed = False
+    workers: Workers | None = field(default=None, kw_only=True)
+
+    @property
+    def functions(self) -> tuple[Any, ...]:
+        """The user's callables in it, which may ask for resources."""
+        return ()
 
     def bind(self, run: Run, count: StepCount) -> Flow:
         """The callable that carries records in this run."""
@@ -71,20 +109,43 @@ class Opaque(Step):
     over; a step declared ``stateless`` goes on with a fresh instance instead.
     """
 
-    function: Callable[[Iterable[Any]], Iterable[Any]]
+    function: Callable[..., Iterable[Any]]
     stateless: bool = False
 
     record_local = False
+    may_end_early = True
+
+    @property
+    def functions(self) -> tuple[Any, ...]:
+        return (self.function,)
+
+    @contextmanager
+    def ready(self, run: Run, count: StepCount) -> Generator[Callable[..., Any], None, None]:
+        """The callable with the resources that it asks for, for one worker, in its thread."""
+        with run.resources.lent(self.function, count.whole) as function:
+            yield function
 
     def bind(self, run: Run, count: StepCount) -> Flow:
         count.opaque = True
-        return functools.partial(self._flow, run, count)
+        if is_plain(self.function):
+            return functools.partial(self._flow, run, count, self.function)
+        return functools.partial(self._ready_flow, run, count)
 
-    def _flow(self, run: Run, count: StepCount, records: Iterable[Any]) -> Iterator[Any]:
+    def _ready_flow(self, run: Run, count: StepCount, records: Iterable[Any]) -> Iterator[Any]:
+        with self.ready(run, count) as function:
+            yield from self._flow(run, count, function, records)
+
+    def _flow(
+        self,
+        run: Run,
+        count: StepCount,
+        function: Callable[[Iterable[Any]], Iterable[Any]],
+        records: Iterable[Any],
+    ) -> Iterator[Any]:
         records = iter(records)
         while True:
             try:
-                flow = self.function(records)
+                flow = function(records)
                 with ExitStack() as stack:
                     stack.callback(close, flow)
                     for record in flow:
@@ -92,7 +153,7 @@ class Opaque(Step):
                         yield record
                 return
             except Exception as error:
-                if run.policy.settled is error:
+                if run.policy.is_settled(error):
                     raise  # it came from further up
                 failure = never_stop(error, count.name)
                 if not self.stateless:
@@ -100,7 +161,36 @@ class Opaque(Step):
                 run.failed(failure, count)
 
     def __str__(self) -> str:
-        return name_of(self.function)
+        name = name_of(self.function)
+        return f"parallel({name}, {self.workers})" if self.workers else name
+
+
+@dataclass(frozen=True, repr=False)
+class Threaded(Step):
+    """Steps whose workers are threads even where the pipeline around them has none."""
+
+    steps: tuple[Step, ...]
+
+    record_local = False
+    may_end_early = True
+
+    @property
+    def functions(self) -> tuple[Any, ...]:
+        return tuple(function for step in self.steps for function in step.functions)
+
+    def bind(self, run: Run, count: StepCount) -> Flow:
+        # By name: the runners stand to the left of the steps that they carry out.
+        carry_out = importlib.import_module("paipa_etl.runners.threaded").carry_out
+        count.opaque = True
+        return functools.partial(carry_out, self.steps, run, count)
+
+    def __str__(self) -> str:
+        return f"threaded({', '.join(map(str, self.steps))})"
+
+
+def asks_for_threads(steps: Iterable[Step]) -> bool:
+    """Whether a plan is for the threaded core."""
+    return any(step.workers or step.timed or isinstance(step, Threaded) for step in steps)
 
 
 def flatten_steps(steps: object) -> tuple[Step, ...]:

@@ -2,31 +2,131 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain, compress, islice, repeat
 from typing import Any
 
+from paipa_etl.errors import PlanError, shown
 from paipa_etl.formats.batch import Batch
 from paipa_etl.report import StepCount
+from paipa_etl.resources import is_plain
+from paipa_etl.retries import Retry
 from paipa_etl.run import Run, close
+from paipa_etl.steps.calls import is_coroutine_function, retrying
 from paipa_etl.steps.contract import BatchFlow, Flow, Step, guarded, name_of
 
-Function = Callable[[Any], Any]
+CHUNK = 256  # records that one record may become before some of them are handed on
+
+Function = Callable[..., Any]
+
+
+class Gone:
+    """Stands in a worker's results for a record that was dropped or skipped."""
+
+    def __bool__(self) -> bool:
+        return False
+
+
+GONE = Gone()
 
 
 @dataclass(frozen=True, repr=False)
-class Map(Step):
-    """Calls a function on each record and passes on what it returns."""
+class FunctionStep(Step):
+    """Calls a function on each record; what becomes of the result is the verb's to say.
+
+    A verb says it twice: as a flow, which one thread pulls record by record, and for a
+    worker, as one result for each record (``results``) and what a batch of them makes
+    (``collect``).
+    """
 
     function: Function
+    retry: Retry | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        function: object = self.function
+        if not callable(function):
+            raise PlanError(
+                f"{type(self).__name__.lower()} takes a function, not {shown(function)}"
+            )
+
+    @property
+    def functions(self) -> tuple[Any, ...]:
+        return (self.function,)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the function can be called as it is."""
+        return (
+            self.retry is None
+            and is_plain(self.function)
+            and not is_coroutine_function(self.function)
+        )
+
+    @contextmanager
+    def ready(self, run: Run, count: StepCount) -> Generator[Function, None, None]:
+        """The function to call for each record, by one worker, in its thread."""
+        with run.resources.lent(self.function, count.whole) as function:
+            if is_coroutine_function(function):
+                function = partial(_in_loop, run, function)
+            yield retrying(self.at_once(function), self.retry, run, count)
+
+    def at_once(self, function: Function) -> Function:
+        """The function as one call, which can be made again."""
+        return function
 
     def bind(self, run: Run, count: StepCount) -> Flow:
-        return partial(self._flow, run, count)
+        if self.is_plain:
+            return self._bound(self.function, run, count)
+        return partial(self._ready_flow, run, count)
 
-    def _flow(self, run: Run, count: StepCount, records: Iterable[Any]) -> Iterator[Any]:
-        function = self.function
+    def _ready_flow(self, run: Run, count: StepCount, records: Iterable[Any]) -> Iterator[Any]:
+        with self.ready(run, count) as function:
+            yield from self._bound(function, run, count)(records)
+
+    def _bound(self, function: Function, run: Run, count: StepCount) -> Flow:
+        raise NotImplementedError(type(self).__name__)
+
+    def results(
+        self, function: Function, records: Iterator[Any], part: Callable[[list[Any]], None]
+    ) -> Iterator[Any]:
+        """One result for each record; ``part`` takes some of what is too much for one."""
+        return map(function, records)
+
+    def collect(
+        self, count: StepCount, batch: Batch, results: list[Any], gaps: bool = False
+    ) -> Batch:
+        """What goes on of a batch, with one result for each of its records.
+
+        ``gaps`` says that some of them may be ``GONE``.
+        """
+        raise NotImplementedError(type(self).__name__)
+
+    def _named(self, verb: str) -> str:
+        name = name_of(self.function)
+        words = [name, str(self.workers)] if self.workers else [name]
+        if self.retry:
+            words.append(f"retries={self.retry.times}")
+        return f"{verb}({', '.join(words)})"
+
+
+def _in_loop(run: Run, function: Function, record: Any) -> Any:
+    return run.loop.call(function(record))
+
+
+@dataclass(frozen=True, repr=False)
+class Map(FunctionStep):
+    """Calls a function on each record and passes on what it returns."""
+
+    def _bound(self, function: Function, run: Run, count: StepCount) -> Flow:
+        return partial(self._flow, function, run, count)
+
+    @staticmethod
+    def _flow(
+        function: Function, run: Run, count: StepCount, records: Iterable[Any]
+    ) -> Iterator[Any]:
         for record in records:
             try:
                 result = function(record)
@@ -35,24 +135,39 @@ class Map(Step):
             else:
                 yield result
 
+    def collect(
+        self, count: StepCount, batch: Batch, results: list[Any], gaps: bool = False
+    ) -> Batch:
+        indices = batch.indices
+        if gaps:
+            kept = [result is not GONE for result in results]
+            results, indices = list(compress(results, kept)), list(compress(indices, kept))
+        return batch.made(results, indices)
+
     def __str__(self) -> str:
-        return f"map({name_of(self.function)})"
+        return self._named("map")
 
 
 @dataclass(frozen=True, repr=False)
-class FlatMap(Step):
+class FlatMap(FunctionStep):
     """Calls a function on each record and passes on each item of what it returns."""
 
-    function: Function
+    def at_once(self, function: Function) -> Function:
+        if self.retry is None:
+            return function
+        return lambda record: list(function(record))
 
-    def bind(self, run: Run, count: StepCount) -> Flow:
-        return partial(self._flow, run, count)
+    def _bound(self, function: Function, run: Run, count: StepCount) -> Flow:
+        return partial(self._flow, function, run, count)
 
-    def _flow(self, run: Run, count: StepCount, records: Iterable[Any]) -> Iterator[Any]:
+    @staticmethod
+    def _flow(
+        function: Function, run: Run, count: StepCount, records: Iterable[Any]
+    ) -> Iterator[Any]:
         for record in records:
             given = 0
             try:
-                items = self._items(record)
+                items = function(record)
                 with ExitStack() as stack:
                     stack.callback(close, items)
                     for item in items:
@@ -66,52 +181,81 @@ class FlatMap(Step):
                 count.expanded += max(given - 1, 0)
                 count.filtered += not given
 
-    def _items(self, record: Any) -> Iterable[Any]:
-        items: Iterable[Any] = self.function(record)
-        return items
+    def results(
+        self, function: Function, records: Iterator[Any], part: Callable[[list[Any]], None]
+    ) -> Iterator[Any]:
+        return map(partial(_items, function, part), records)
+
+    def collect(
+        self, count: StepCount, batch: Batch, results: list[Any], gaps: bool = False
+    ) -> Batch:
+        lists = [() if result is GONE else result for result in results]
+        sizes = list(map(len, lists))
+        count.expanded += sum(sizes) - len(sizes) + sizes.count(0)
+        count.filtered += sum(1 for result in results if result is not GONE and not result)
+        indices = chain.from_iterable(map(repeat, batch.indices, sizes))
+        return batch.made(list(chain.from_iterable(lists)), list(indices))
 
     def __str__(self) -> str:
-        return f"flat_map({name_of(self.function)})"
+        return self._named("flat_map")
+
+
+def _items(function: Function, part: Callable[[list[Any]], None], record: Any) -> list[Any]:
+    """The items of one record, the last of them where there are many: ``part`` has the others."""
+    last: list[Any] = []
+    items = function(record)
+    with ExitStack() as stack:
+        stack.callback(close, items)
+        more = iter(items)
+        try:
+            last.extend(islice(more, CHUNK))
+            while len(last) == CHUNK and (following := list(islice(more, 1))):
+                part(last)
+                last = following
+                last.extend(islice(more, CHUNK - 1))
+        except Exception:
+            part(last)  # they were given before it failed
+            raise
+    return last
+
+
+def _iterate(record: Any) -> Any:
+    """A record's items; a string, bytes or a dict is no list of them."""
+    if isinstance(record, (str, bytes, dict)):
+        raise TypeError(f"flatten takes lists of records, not {type(record).__name__}")
+    return record
 
 
 @dataclass(frozen=True, repr=False)
 class Flatten(FlatMap):
     """Passes on each item of each record; a string, bytes or a dict is no list of items."""
 
-    function: Function = iter
-
-    def _items(self, record: Any) -> Iterable[Any]:
-        if isinstance(record, (str, bytes, dict)):
-            raise TypeError(f"flatten takes lists of records, not {type(record).__name__}")
-        items: Iterable[Any] = record
-        return items
+    function: Function = _iterate
 
     def __str__(self) -> str:
         return "flatten"
 
 
 @dataclass(frozen=True, repr=False)
-class Filter(Step):
+class Filter(FunctionStep):
     """Passes on the records for which a function returns something true."""
-
-    function: Function
 
     preserving = True
 
-    def bind(self, run: Run, count: StepCount) -> Flow:
-        return partial(filter, self._verdict(run, count))
+    def _bound(self, function: Function, run: Run, count: StepCount) -> Flow:
+        return partial(filter, self._verdict(function, run, count))
 
     def bind_batches(self, run: Run, count: StepCount) -> BatchFlow:
-        return partial(self._batches, run, self._verdict(run, count))
+        return partial(self._batches, run, count)
+
+    def _batches(self, run: Run, count: StepCount, batches: Iterable[Batch]) -> Iterator[Batch]:
+        with self.ready(run, count) as function:
+            verdict = self._verdict(function, run, count)
+            for batch in batches:
+                yield batch.keep(list(map(verdict, run.enter(batch))))
 
     @staticmethod
-    def _batches(run: Run, verdict: Function, batches: Iterable[Batch]) -> Iterator[Batch]:
-        for batch in batches:
-            yield batch.keep(list(map(verdict, run.enter(batch))))
-
-    def _verdict(self, run: Run, count: StepCount) -> Function:
-        function = self.function
-
+    def _verdict(function: Function, run: Run, count: StepCount) -> Function:
         def verdict(record: Any) -> bool:
             try:
                 if function(record):
@@ -124,17 +268,27 @@ class Filter(Step):
 
         return verdict
 
+    def results(
+        self, function: Function, records: Iterator[Any], part: Callable[[list[Any]], None]
+    ) -> Iterator[Any]:
+        return map(bool, map(function, records))
+
+    def collect(
+        self, count: StepCount, batch: Batch, results: list[Any], gaps: bool = False
+    ) -> Batch:
+        count.filtered += results.count(False)
+        return batch.keep(results)
+
     def __str__(self) -> str:
-        return f"filter({name_of(self.function)})"
+        return self._named("filter")
 
 
 @dataclass(frozen=True, repr=False)
 class Tap(Filter):
     """Calls a function on each record, for what it does, and passes on the record."""
 
-    def _verdict(self, run: Run, count: StepCount) -> Function:
-        function = self.function
-
+    @staticmethod
+    def _verdict(function: Function, run: Run, count: StepCount) -> Function:
         def verdict(record: Any) -> bool:
             try:
                 function(record)
@@ -145,5 +299,14 @@ class Tap(Filter):
 
         return verdict
 
+    def results(
+        self, function: Function, records: Iterator[Any], part: Callable[[list[Any]], None]
+    ) -> Iterator[Any]:
+        return map(_true, map(function, records))
+
     def __str__(self) -> str:
-        return f"tap({name_of(self.function)})"
+        return self._named("tap")
+
+
+def _true(result: Any) -> bool:
+    return True

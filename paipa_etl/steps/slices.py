@@ -1,4 +1,4 @@
-"""Steps that look at no record, only at how many there are: limit, skip, batch."""
+"""Steps that look at no record, only at how many there are: limit, skip."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from paipa_etl.steps.contract import BatchFlow, Flow, Reads, Step
 
 
 @dataclass(frozen=True, repr=False)
-class _Counting(Step):
+class Counting(Step):
     """A step with one number."""
 
     count: int
@@ -26,7 +26,7 @@ class _Counting(Step):
     least = 0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.count, int) or self.count < self.least:
+        if type(self.count) is not int or self.count < self.least:
             word = str(self).partition("(")[0]
             raise PlanError(f"{word} takes a whole number from {self.least}, not {self.count!r}")
 
@@ -35,11 +35,12 @@ class _Counting(Step):
 
 
 @dataclass(frozen=True, repr=False)
-class Limit(_Counting):
+class Limit(Counting):
     """Passes on the first records, then ends the run: nothing more is read."""
 
     reads = Reads.NOTHING
     preserving = True
+    may_end_early = True
 
     def bind(self, run: Run, count: StepCount) -> Flow:
         return lambda records: islice(records, self.count)
@@ -60,7 +61,7 @@ class Limit(_Counting):
 
 
 @dataclass(frozen=True, repr=False)
-class Skip(_Counting):
+class Skip(Counting):
     """Leaves out the first records."""
 
     reads = Reads.NOTHING
@@ -85,22 +86,3 @@ class Skip(_Counting):
             unwanted -= left_out
             count.filtered += left_out
             yield batch.part(left_out)
-
-
-@dataclass(frozen=True, repr=False)
-class Batched(_Counting):
-    """Gathers records into lists of a size; the last list may be shorter."""
-
-    least = 1
-
-    def bind(self, run: Run, count: StepCount) -> Flow:
-        return partial(self._flow, count)
-
-    def _flow(self, count: StepCount, records: Iterable[Any]) -> Iterator[list[Any]]:
-        records = iter(records)
-        while chunk := list(islice(records, self.count)):
-            count.folded += len(chunk) - 1
-            yield chunk
-
-    def __str__(self) -> str:
-        return f"batch({self.count})"

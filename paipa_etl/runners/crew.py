@@ -1,0 +1,176 @@
+"""Crew: the threads of one run; what fails first, how all are stopped, and joined."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from functools import partial
+from types import TracebackType
+from typing import NoReturn
+
+from paipa_etl.background import join, start, surely
+from paipa_etl.channel import Channel
+from paipa_etl.errors import StuckWorker, describe
+from paipa_etl.formats.batch import Batch
+from paipa_etl.run import Run
+from paipa_etl.runners import janitor
+from paipa_etl.runners.window import Window
+
+GRACE = 10.0  # seconds that a step's own code may take to return after the end of a run
+WATCH_EVERY = 0.005  # seconds after which a worker that has not moved on is held up
+TOLD = 3  # further errors that the note of the first one tells
+
+
+class Crew:
+    """The threads, channels and windows of one run; ended together, whatever ends it."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.channels: list[Channel[Batch]] = []
+        self.windows: list[Window] = []
+        self._threads: list[threading.Thread] = []
+        self._lock = threading.Lock()
+        self._traceback: TracebackType | None = None
+        self._bell = threading.Lock()
+        self._bell.acquire()
+        self._watching = self._stopped = False
+        self._waking = run.stop.waking(self._wake)
+
+    def add(self, target: Callable[[], None], name: str) -> None:
+        """One more thread, which starts with the others."""
+        self._threads.append(threading.Thread(target=target, name=f"paipa-{name}"))
+
+    def start(self) -> None:
+        """Start all threads."""
+        self._waking.__enter__()
+        janitor.watch(self, self.run.end)
+        if self.windows:
+            self.add(self._watch, "watch")
+        for thread in self._threads:
+            start(thread)
+
+    # What fails.
+
+    def failed(self, error: BaseException, *, at_once: bool) -> None:
+        """Note an error of a thread; the run ends now, or when its turn comes in the order."""
+        with self._lock:
+            if not self.is_known(error):
+                self.run.policy.settle(error)
+                self.run.failures.append(error)
+                if len(self.run.failures) == 1:
+                    self._traceback = error.__traceback__
+        if at_once:
+            self.stop()
+
+    def is_known(self, error: BaseException) -> bool:
+        """Whether it is an error that was noted already, on its way through the channels."""
+        return any(error is known for known in self.run.failures)
+
+    def raise_first(self, error: BaseException) -> NoReturn:
+        """Raise what failed, as itself and with the traceback that it had where it failed.
+
+        ``error`` is what reached the consumer: the failure whose turn it is, or word that
+        the run was stopped, by the failure that was the first in time.
+        """
+        failures = self.run.failures
+        if not failures:
+            raise error
+        first = error if self.is_known(error) else failures[0]
+        self.run.raised = first
+        others = [describe(other) for other in failures if other is not first]
+        if others:
+            more = f"; and {len(others) - TOLD} more" if len(others) > TOLD else ""
+            first.add_note(f"failed as well: {'; '.join(others[:TOLD])}{more}")
+        context = first.__context__
+        try:
+            raise first.with_traceback(self._traceback) if first is failures[0] else first
+        finally:
+            first.__context__ = context  # it was not raised while something else was handled
+
+    # What is held up.
+
+    def watch(self) -> None:
+        """A worker has taken more than one record: look after it, in case one holds it up."""
+        if not self._watching:
+            self._watching = True
+            self._bell.release()
+
+    def _watch(self) -> None:
+        from paipa_etl.channel import Abandoned
+
+        while True:
+            self._bell.acquire()
+            while not self._stopped and any(window.shared for window in self.windows):
+                self._bell.acquire(timeout=WATCH_EVERY)
+                for window in self.windows:
+                    try:
+                        if window.shared and window.rescue():
+                            window.deliver()
+                    except Abandoned:
+                        continue
+            if self._stopped:
+                return
+            self._watching = False
+            if any(window.shared for window in self.windows):
+                self.watch()
+
+    # How it ends.
+
+    def stop(self) -> None:
+        """Wake everybody: nothing of it is wanted any more. May be done more than once."""
+        self.run.end()
+
+    def _wake(self) -> None:
+        self._stopped = True
+        for window in self.windows:
+            window.abandon()
+        for channel in self.channels:
+            channel.abandon()
+        if self._bell.locked():
+            self._bell.release()
+
+    def end(self, cause: BaseException | None) -> None:
+        """Stop and join all threads, release what steps share; ``StuckWorker`` for who stays.
+
+        What releasing raises is raised where nothing else failed before, the ``cause``.
+        """
+        janitor.apart(partial(self._end, cause), "paipa-closing")
+
+    def _end(self, cause: BaseException | None) -> None:
+        surely(self.stop)
+        try:
+            stuck = self._join()
+        finally:
+            janitor.leave(self)
+        self._waking.__exit__(None, None, None)
+        self.run.close()
+        if stuck:
+            raise self._stuck(stuck) from (self.run.failures[0] if self.run.failures else cause)
+        try:
+            self.run.resources.release()
+        except BaseException as error:
+            self.run.failures.append(error)
+            if cause is None or isinstance(cause, GeneratorExit):
+                self.run.raised = error
+                raise
+
+    def _join(self) -> list[threading.Thread]:
+        clock = self.run.clock
+        end = clock.now() + GRACE
+        threads = [*self._threads, self.run.loop.thread]
+        for thread in threads:
+            join(thread, max(end - clock.now(), 0))
+        here = threading.current_thread()
+        return [thread for thread in threads if thread.is_alive() and thread is not here]
+
+    def _stuck(self, threads: list[threading.Thread]) -> StuckWorker:
+        frames = sys._current_frames()
+        stacks = [
+            f"{thread.name}:\n{''.join(traceback.format_stack(frames[thread.ident]))}"
+            for thread in threads
+            if thread.ident in frames
+        ]
+        names = [thread.name.removeprefix("paipa-") for thread in threads]
+        return StuckWorker(names[:3], GRACE, "\n".join(stacks[:3]))

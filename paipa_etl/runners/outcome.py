@@ -1,0 +1,74 @@
+"""Outcome: whichever core carries a plan out, its sink publishes everything or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+from contextlib import closing
+from typing import Any, Protocol
+
+from paipa_etl.formats.batch import Batch
+from paipa_etl.run import Run
+from paipa_etl.sinks.files import OpenFile
+from paipa_etl.sources import Source
+from paipa_etl.sources.files import FileSource
+from paipa_etl.steps.contract import Step
+
+
+class OpenSink(Protocol):
+    """An opened sink; ``live`` where a reader sees what is written at once."""
+
+    @property
+    def live(self) -> bool: ...
+    def write_all(self, records: Iterable[Any]) -> None: ...
+    def commit(self) -> None: ...
+    def abort(self, cause: BaseException) -> None: ...
+
+
+class Sink(Protocol):
+    """Where records end up: plain data until a runner opens it."""
+
+    def open(self, run: Run) -> OpenSink: ...
+
+
+class Core(Protocol):
+    """One way to carry out a plan; its generators end whatever they began when they end."""
+
+    def records(
+        self, source: Source, steps: tuple[Step, ...], run: Run, *, at_once: bool = False
+    ) -> Generator[Any, None, None]: ...
+    def batches(
+        self, source: FileSource, steps: tuple[Step, ...], run: Run, *, at_once: bool = False
+    ) -> Generator[Batch, None, None]: ...
+
+
+def carry_out(core: Core, source: Source, steps: tuple[Step, ...], sink: Sink, run: Run) -> None:
+    """Fill a sink and commit it; whatever is raised on the way, it is aborted and nothing changes.
+
+    Every step has finished and the source is closed before the commit. Raises what failed
+    first, as itself.
+    """
+    run.background = True
+    output = sink.open(run)
+    try:
+        _fill(core, output, source, steps, run)
+        output.commit()
+    except BaseException as error:
+        output.abort(error)
+        raise
+
+
+def _fill(core: Core, output: OpenSink, source: Source, steps: tuple[Step, ...], run: Run) -> None:
+    # Of what is published whole or not at all, nothing before a failure is of any use.
+    at_once = not output.live
+    if (
+        isinstance(source, FileSource)
+        and isinstance(output, OpenFile)
+        and source.formats() == {output.format}
+        and all(step.preserving for step in steps)
+    ):
+        with closing(core.batches(source, steps, run, at_once=at_once)) as batches:
+            for batch in batches:
+                output.write_batch(batch)
+    else:
+        with closing(core.records(source, steps, run, at_once=at_once)) as records:
+            output.write_all(records)

@@ -1,0 +1,116 @@
+"""Parts: how a plan is cut between its channels, and the generators that are nested in a part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from paipa_etl.background import AHEAD, BEHIND
+from paipa_etl.channel import Channel, Finished
+from paipa_etl.formats.batch import Batch
+from paipa_etl.report import StepCount
+from paipa_etl.run import Run, close
+from paipa_etl.steps.contract import Step
+
+CHANNEL = 8 << 20  # bytes that a channel holds, and as many for the results that wait in a window
+ALL = 1 << 30
+
+Counted = list[tuple[Step, StepCount]]
+
+
+def cut(steps: Counted) -> list[Counted]:
+    """Runs of steps that are nested in one thread, and steps with workers, each on its own.
+
+    The first part follows the source and the last precedes the sink; both may be empty. A
+    step that waits up to a moment only begins a part: it reads from a channel.
+    """
+    parts: list[Counted] = [[]]
+    for step, count in steps:
+        if step.workers:
+            parts += [[(step, count)], []]
+        elif step.timed and (parts[-1] or len(parts) == 1):
+            parts.append([(step, count)])
+        else:
+            parts[-1].append((step, count))
+    return [part for place, part in enumerate(parts) if part or place in (0, len(parts) - 1)]
+
+
+def scale(max_memory: int, between: int) -> float:
+    """What part of its usual budget each hand-over has, so that all of them stay within a sum."""
+    usual = AHEAD + BEHIND + CHANNEL * (1 + 2 * between)
+    return min(1.0, max_memory / usual)
+
+
+def arriving(
+    channel: Channel[Batch], idle: Callable[[], None] | None = None
+) -> Generator[Batch, None, None]:
+    """The batches of a channel; each counts there until the next is asked for."""
+    try:
+        while True:
+            if idle is not None and channel.is_empty:
+                idle()
+            try:
+                batch, count, size = channel.take(ALL)
+            except Finished:
+                return
+            yield batch
+            channel.release(count, size)
+    finally:
+        channel.abandon()
+
+
+def flow_of(
+    part: Counted,
+    run: Run,
+    channel: Channel[Batch],
+    given: Iterator[Batch] | None = None,
+) -> Iterator[Any]:
+    """The records of a channel, for a part that begins with a timed step or with any other."""
+    if part and part[0][0].timed:
+        return Taking(channel, run)
+    return run.records(given or arriving(channel))
+
+
+class Taking:
+    """The records of a channel, one by one, waited for up to a moment where that is asked."""
+
+    def __init__(self, channel: Channel[Batch], run: Run) -> None:
+        self._channel, self._run = channel, run
+        self._rest: Iterator[Any] = iter(())
+        self._held = (0, 0)
+
+    def __iter__(self) -> Taking:
+        return self
+
+    def __next__(self) -> Any:
+        return self.until(None)
+
+    def until(self, moment: float | None) -> Any:
+        """The next record; ``Elapsed`` when none came before that moment of the run's clock."""
+        while True:
+            for record in self._rest:
+                return record
+            self._channel.release(*self._held)
+            self._held = (0, 0)
+            left = None if moment is None else max(moment - self._run.clock.now(), 0)
+            try:
+                batch, *held = self._channel.take(ALL, left)
+            except Finished:
+                raise StopIteration from None
+            self._held = (held[0], held[1])
+            self._rest = self._run.enter(batch)
+
+
+@contextmanager
+def nested(
+    flow: Iterator[Any], part: Counted, run: Run, *, batches: bool = False
+) -> Generator[Iterator[Any], None, None]:
+    """Steps nested over a flow; leaving the block closes all of them, from the right."""
+    with ExitStack() as stack:
+        stack.callback(close, flow)
+        for step, count in part:
+            bind = step.bind_batches if batches else step.bind
+            flow = bind(run, count)(flow)
+            stack.callback(close, flow)
+        yield flow

@@ -1,0 +1,92 @@
+"""A step whose function is a coroutine function: its workers are tasks of one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+from paipa_etl.channel import Abandoned, Finished
+from paipa_etl.errors import never_stop
+from paipa_etl.report import StepCount
+from paipa_etl.run import Run
+from paipa_etl.runners.stage import CallStage
+from paipa_etl.runners.ticket import Ticket
+from paipa_etl.steps.calls import retrying_in_loop
+from paipa_etl.stop import Stopped
+
+
+class TaskStage(CallStage):
+    """Tasks of the run's event loop that await a coroutine for each record, one at a time."""
+
+    def prepare(self) -> None:
+        """Have one thread start the tasks and wait for them."""
+        self.crew.add(self._work_in_loop, f"{self.count.name}-tasks")
+
+    def _work_in_loop(self) -> None:
+        try:
+            self.crew.run.loop.call(self._tasks())
+        except (Abandoned, Stopped):
+            self.window.abandon()
+            self.outlet.finish(self.window.failure)
+
+    async def _tasks(self) -> None:
+        parts = [self.count.part() for _ in range(self.workers.count)]
+        await asyncio.gather(*map(self._task, parts))
+
+    async def _task(self, part: StepCount) -> None:
+        run = self.crew.run.branch()
+        try:
+            with run.resources.lent(self.step.function, self.count) as lent:
+                function = retrying_in_loop(lent, self.step.retry, run, part)
+                await self._serve(function, run, part)
+        except Finished:
+            pass
+        except (Abandoned, Stopped):
+            self.window.abandon()
+        except asyncio.CancelledError:
+            self.window.abandon()
+            raise
+        except BaseException as error:
+            self.ended_by(error)
+        finally:
+            self.leave()
+
+    async def _serve(
+        self, function: Callable[[Any], Awaitable[Any]], run: Run, part: StepCount
+    ) -> None:
+        while True:
+            ticket = await self.window.take_in_loop()
+            run.where = partial(self.place, ticket)
+            try:
+                await self._await_result(function, ticket, run, part)
+            except (Abandoned, Stopped, asyncio.CancelledError):
+                raise
+            except BaseException as error:
+                self.fail(ticket, error, run)
+                await self.window.deliver_in_loop()
+                return
+            part.entered += ticket.count
+            await self.window.deliver_in_loop()
+            await self.window.hold_back_in_loop()
+
+    async def _await_result(
+        self,
+        function: Callable[[Any], Awaitable[Any]],
+        ticket: Ticket,
+        run: Run,
+        part: StepCount,
+    ) -> None:
+        try:
+            result = await function(next(ticket.records))
+            give = partial(self._add_items, ticket)
+            ticket.results.extend(self.step.results(lambda _: result, iter((None,)), give))
+        except Exception as error:
+            self.decide(never_stop(error, part.name), ticket, run, part)
+        self.window.finish(ticket)
+
+    def _add_items(self, ticket: Ticket, records: list[Any]) -> None:
+        """A task must not hold up the loop: all items of its record wait together."""
+        self.count.expanded += len(records)
+        self.window.part(ticket, records)

@@ -1,0 +1,116 @@
+"""Live sources: a feed that is put into while a run reads it, and any ``queue.Queue``."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from paipa_etl.channel import Abandoned, Channel, Finished
+from paipa_etl.errors import FeedClosed, PlanError
+from paipa_etl.formats.batch import NUMBERED, size_of
+from paipa_etl.run import Run
+
+LIMIT = 1024  # records
+MAX_BYTES = 8 << 20
+AT_ONCE = 256
+
+
+class Feed:
+    """A source that any threads put records into, while one run reads them; ``put`` waits for room.
+
+    Holds at most ``limit`` records, or ``max_bytes`` of text and binary data in them. It
+    ends with ``finish()``. Once the run that reads it has ended, ``put`` raises
+    ``FeedClosed``. It is read once.
+    """
+
+    def __init__(self, limit: int = LIMIT, max_bytes: int = MAX_BYTES) -> None:
+        self._channel: Channel[Any] = Channel(max_bytes, limit)
+        self._used = False
+
+    def put(self, record: Any) -> None:
+        """Hand over a record; waits for room, raises ``FeedClosed``."""
+        try:
+            self._channel.add(record, 0, NUMBERED, size_of((record,)))
+        except Abandoned:
+            ended = (
+                "the run that read it has ended" if self._channel.abandoned else "it is finished"
+            )
+            raise FeedClosed(f"the feed takes no more records: {ended}") from None
+
+    def put_all(self, records: Iterable[Any]) -> None:
+        """Hand over the records of an iterable, pulled one by one as there is room."""
+        for record in records:
+            self.put(record)
+
+    def finish(self) -> None:
+        """Say that nothing more will come: the run ends when it has read what is there."""
+        self._channel.finish()
+
+    def records(self, run: Run) -> Iterator[Any]:
+        """The records, one by one, as they come."""
+        if self._used:
+            raise PlanError(f"{self} can be read only once, and was")
+        self._used = True
+        finish = self.finish
+        with run.reading(), run.reading_stop.waking(finish), run.finishing.waking(finish):
+            try:
+                yield from run.counted(self._taken(run))
+            finally:
+                self._channel.abandon()
+
+    def _taken(self, run: Run) -> Generator[Any, None, None]:
+        while True:
+            try:
+                batch, count, size = self._channel.take(AT_ONCE)
+            except Finished:
+                return
+            yield from batch.records
+            self._channel.release(count, size)
+
+    def __str__(self) -> str:
+        return "<Feed>"
+
+
+@dataclass(frozen=True)
+class QueueSource:
+    """Any ``queue.Queue``, read until the run is stopped or, from Python 3.13 on, it is shut down.
+
+    ``task_done()`` is called for a record when the next one is asked for.
+    """
+
+    queue: queue.Queue[Any]
+
+    def records(self, run: Run) -> Iterator[Any]:
+        """The records, one by one, as they come."""
+        wake = self._wake
+        with run.reading(), run.reading_stop.waking(wake), run.finishing.waking(wake):
+            yield from run.counted(self._taken(run))
+
+    def _taken(self, run: Run) -> Generator[Any, None, None]:
+        waiting = self.queue
+        while True:
+            with waiting.not_empty:
+                # A get() that waits cannot be told to stop; its own condition can be.
+                while not waiting._qsize():
+                    if self._is_over(run):
+                        return
+                    waiting.not_empty.wait()
+                if run.reading_stop.is_set:
+                    return
+                record = waiting._get()
+                waiting.not_full.notify()
+            yield record
+            waiting.task_done()
+
+    def _is_over(self, run: Run) -> bool:
+        over = getattr(self.queue, "is_shutdown", False)
+        return bool(run.reading_stop.is_set or run.finishing.is_set or over)
+
+    def _wake(self) -> None:
+        with self.queue.not_empty:
+            self.queue.not_empty.notify_all()
+
+    def __str__(self) -> str:
+        return f"<{type(self.queue).__name__}>"
