@@ -71,6 +71,8 @@ class Channel(Waiting, Generic[T]):
         # A giver that waits is woken when there is some room: not for each record of it.
         self._low_bytes, self._low_items = max_bytes * 3 // 4, max_items * 3 // 4
         self._parcels: deque[Parcel] = deque()
+        self._begun = 0
+        """How many records of the first batch were taken already."""
         self._items = self._bytes = 0
         self._open: Batch | None = None
         """The last batch, while it is not taken and records may still join it."""
@@ -154,6 +156,7 @@ class Channel(Waiting, Generic[T]):
         with self.lock:
             self.abandoned = self._finished = True
             dropped, self._parcels, self._open = self._parcels, deque(), None
+            self._begun = 0
             self._givers.wake_all()
             self.takers.wake_all()
         del dropped  # with whatever its records do then, and no lock held
@@ -181,8 +184,8 @@ class Channel(Waiting, Generic[T]):
                 raise Abandoned if self.abandoned else Finished
             return None
         taken = self._parcels[0]
-        if taken.weight > most:
-            taken = self._split(most)
+        if self._begun or taken.weight > most:
+            taken = self._some_of(taken, most)
         else:
             self._parcels.popleft()
         if not self._parcels:
@@ -204,15 +207,19 @@ class Channel(Waiting, Generic[T]):
         ):
             self._givers.wake()
 
-    def _split(self, most: int) -> Parcel:
-        batch, count, size = self._parcels[0]
-        share = size * most // count
+    def _some_of(self, first: Parcel, most: int) -> Parcel:
+        """The next records of the first batch, which stays until the last of them is taken."""
+        batch, count, size = first
         if self._open is batch:
             self._open = None
-        rest = Parcel(batch.part(most), count - most, size - share)
-        head = Parcel(batch.part(0, most), most, share)
-        self._parcels[0] = rest
-        return head
+        start = self._begun
+        stop = min(start + most, count)
+        self._begun = stop
+        if stop == count:
+            self._begun = 0
+            self._parcels.popleft()
+        share = size * stop // count - size * start // count
+        return Parcel(batch.part(start, stop), stop - start, share)
 
     def _give(self, item: Any, size: int, count: int) -> tuple[Any, int, int] | None:
         """Add what there is room for; the rest, where there is one."""

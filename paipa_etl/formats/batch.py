@@ -55,8 +55,10 @@ class Batch:
 
     def part(self, start: int, stop: int | None = None) -> Batch:
         """The batch with only a slice of its records."""
-        if not start and (stop is None or stop >= len(self)):
+        if not start and (stop is None or stop >= len(self.indices)):
             return self
+        if self.lines is None and not self.whole and self.records is not None:
+            return self.made(self.records[start:stop], self.indices[start:stop])
         return self._chosen(lambda items: items[start:stop])
 
     def before_bad(self) -> Batch:
@@ -92,7 +94,7 @@ class Batch:
     def made(self, records: list[Any], indices: Sequence[int]) -> Batch:
         """What a step has made of the records with these indices: raw lines no more."""
         return Batch(
-            self.block, records, None, indices, self.count, source=self.source, first=self.first
+            self.block, records, None, indices, self.count, False, [], self.source, self.first
         )
 
     def raw(self) -> bytes:

@@ -9,10 +9,10 @@ no thread and calls no code of the user's.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from itertools import islice
 from operator import length_hint
-from typing import Any
+from typing import Any, NamedTuple
 
 from paipa_etl.channel import Abandoned, Channel, Finished
 from paipa_etl.formats.batch import Batch, size_of
@@ -21,6 +21,14 @@ from paipa_etl.turns import Line
 
 Collect = Callable[[Batch, list[Any], bool], Batch]
 """From records, and one result for each, to the batch that goes on; some may be gaps."""
+
+
+class Delivery(NamedTuple):
+    """What is to be handed on: batches and their bytes, the tickets that are over, what failed."""
+
+    batches: list[tuple[Batch, int]]
+    done: list[Ticket]
+    failure: BaseException | None
 
 
 class Window:
@@ -153,42 +161,47 @@ class Window:
         with self.inlet.lock:
             self._take_back(ticket)
 
-    def deliveries(self) -> Generator[tuple[Batch, int], None, None]:
-        """Yield what can be handed on, in order, for whoever drives this to hand on.
+    def deliver(self) -> None:
+        """Hand on, in order, what can be; waits for room in the next channel.
 
         One worker at a time delivers; the others leave it to that one.
         """
-        with self.inlet.lock:
-            if self._delivering:
-                return
-            self._delivering = True
-        while True:
-            with self.inlet.lock:
-                batches, done, failure = self._deliverable()
-                if not batches and not done and failure is None:
-                    self._delivering = False
-                    return
-            yield from batches
-            with self.inlet.lock:
-                for batch, size in batches:
-                    self._held_items -= len(batch)
-                    self._held_bytes -= size
-                for ticket in done:
-                    self.inlet.make_room(ticket.count, ticket.size)
-                if self._held_back.turns:
-                    self._held_back.wake_all()
-            if failure is not None:
-                self.outlet.finish(failure)
-
-    def deliver(self) -> None:
-        """Hand on what can be; waits for room in the next channel."""
-        for batch, size in self.deliveries():
-            self.outlet.put(batch, size, len(batch))
+        delivery = self._begin_delivery()
+        while delivery is not None:
+            for batch, size in delivery.batches:
+                self.outlet.put(batch, size, len(batch.indices))
+            delivery = self._next_delivery(delivery)
 
     async def deliver_in_loop(self) -> None:
         """The same for a task."""
-        for batch, size in self.deliveries():
-            await self.outlet.put_in_loop(batch, size, len(batch))
+        delivery = self._begin_delivery()
+        while delivery is not None:
+            for batch, size in delivery.batches:
+                await self.outlet.put_in_loop(batch, size, len(batch.indices))
+            delivery = self._next_delivery(delivery)
+
+    def _begin_delivery(self) -> Delivery | None:
+        with self.inlet.lock:
+            if self._delivering:
+                return None
+            delivery = self._deliverable()
+            self._delivering = delivery is not None
+            return delivery
+
+    def _next_delivery(self, before: Delivery) -> Delivery | None:
+        with self.inlet.lock:
+            for batch, size in before.batches:
+                self._held_items -= len(batch.indices)
+                self._held_bytes -= size
+            for ticket in before.done:
+                self.inlet.make_room(ticket.count, ticket.size)
+            if self._held_back.turns:
+                self._held_back.wake_all()
+            following = self._deliverable()
+            self._delivering = following is not None
+        if before.failure is not None:
+            self.outlet.finish(before.failure)
+        return following
 
     @property
     def is_full(self) -> bool:
@@ -273,25 +286,28 @@ class Window:
         if not self.ordered:
             self._tickets.append(ticket)
 
-    def _deliverable(
-        self,
-    ) -> tuple[list[tuple[Batch, int]], list[Ticket], BaseException | None]:
-        """What can be handed on now, the tickets that are done with it, and what ends the stage."""
+    def _deliverable(self) -> Delivery | None:
+        """What can be handed on now; None: nothing."""
+        if not self._tickets:
+            return None
         batches: list[tuple[Batch, int]] = []
         done: list[Ticket] = []
-        while self._tickets:
+        failure: BaseException | None = None
+        while self._tickets and failure is None:
             ticket = self._tickets[0]
-            batches += ticket.ready
-            ticket.ready = []
+            if ticket.ready:
+                batches += ticket.ready
+                ticket.ready = []
             if not ticket.done and self.ordered:
                 break
             self._tickets.popleft()
-            if ticket.failure is not None:
-                return batches, done, ticket.failure
+            failure = ticket.failure
             if ticket.done and not ticket.over:  # in no order, it stands here once for each part
                 ticket.over = True
                 done.append(ticket)
-        return batches, done, None
+        if not batches and not done:
+            return None
+        return Delivery(batches, done, failure)
 
     def _take_back(self, ticket: Ticket) -> None:
         """Put what the worker has not begun behind it in the order, for others to take."""
