@@ -182,6 +182,8 @@ class EventLoop:
         try:
             return future.result()
         except concurrent.futures.CancelledError:
+            if not self._closed:
+                raise  # the coroutine's own: something that it awaits was cancelled
             raise Stopped from None
         finally:
             future.cancel()

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from paipa_etl.errors import Word
 from paipa_etl.formats.batch import Batch
 from paipa_etl.turns import Line, Waiting
 
@@ -27,11 +28,11 @@ GATHERED = 256  # records that are handed over as one batch at the most
 T = TypeVar("T")
 
 
-class Finished(Exception):
+class Finished(Word):
     """``take``: everything was taken and the giving end has finished."""
 
 
-class Abandoned(Exception):
+class Abandoned(Word):
     """``put``: the taking end wants no more."""
 
 
@@ -139,6 +140,11 @@ class Channel(Waiting, Generic[T]):
     def is_empty(self) -> bool:
         """Whether who takes now has to wait, or has come to the end."""
         return not self._parcels
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it takes nothing more: it has finished, or was abandoned."""
+        return self._finished
 
     def release(self, count: int, size: int) -> None:
         """What was taken has been handed on, and makes room."""

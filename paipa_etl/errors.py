@@ -18,6 +18,7 @@ note that says where. ``Skip`` is no error: a function raises it to drop a recor
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import NoReturn
 
 SHOWN = 120  # bytes of a record or a name that an error message quotes
@@ -92,6 +93,10 @@ class FeedClosed(PaipaError):
 
 class PaipaWarning(UserWarning):
     """Something that is not as it was said to be, and was dealt with."""
+
+
+class Word(Exception):
+    """What threads of ours tell one another by raising it; of a user's code it means nothing."""
 
 
 class Skip(Exception):
@@ -174,16 +179,17 @@ class Place(str):
 
 def note(error: BaseException, where: str) -> None:
     """Say where an error happened, in place of what was said in an earlier run."""
-    notes = getattr(error, "__notes__", [])
-    notes[:] = [text for text in notes if not isinstance(text, Place)]
-    error.add_note(Place(f"in {where}"))
+    with suppress(Exception):  # an error that takes no notes is raised without one
+        notes = getattr(error, "__notes__", [])
+        notes[:] = [text for text in notes if not isinstance(text, Place)]
+        error.add_note(Place(f"in {where}"))
 
 
 def never_stop(error: Exception, name: str) -> Exception:
-    """The error, or what stands for a ``StopIteration``, which must not end a stream (PEP 479)."""
-    if not isinstance(error, StopIteration):
+    """The error, or what stands for one that would end a stream: ``StopIteration`` (PEP 479)."""
+    if not isinstance(error, (StopIteration, Word)):
         return error
-    wrapped = RuntimeError(f"{name} raised StopIteration")
+    wrapped = RuntimeError(f"{name} raised {type(error).__name__}")
     wrapped.__cause__ = error
     return wrapped
 
@@ -202,5 +208,6 @@ def describe(error: BaseException) -> str:
     kind = "" if isinstance(error, PaipaError) else type(error).__name__
     text = f"{kind}: {message}" if kind and message else kind or message
     notes = getattr(error, "__notes__", ())
-    where = shown("; ".join(text for text in notes if isinstance(text, Place)), 1_500)
+    places = [text for text in notes if isinstance(text, Place)] if isinstance(notes, list) else []
+    where = shown("; ".join(places), 1_500)
     return f"{text} ({where})" if where else text

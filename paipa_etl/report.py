@@ -157,7 +157,7 @@ def report_of(counts: Counts, seconds: float, errors: list[str]) -> Report:
             report.left_over += entered - taken
             entered = taken
         left = step.out(entered)
-        difference = left - entered if step.opaque else 0
+        difference = left + step.skipped - entered if step.opaque else 0
         report.filtered += step.filtered + max(-difference, 0)
         report.expanded += step.expanded + max(difference, 0)
         report.skipped += step.skipped

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import ExitStack, contextmanager
+from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from threading import Lock
@@ -161,6 +162,13 @@ class Resources:
         self._lock = Lock()
         self._shared: dict[tuple[object, str], Shared] = {}
         self._stack = ExitStack()
+        self._borrowed = False
+
+    def borrowed(self) -> Resources:
+        """The same ones, for a part of a run whose end releases nothing."""
+        borrowed = copy(self)
+        borrowed._borrowed = True
+        return borrowed
 
     @contextmanager
     def lent(self, function: Any, step: object) -> Generator[Any, None, None]:
@@ -204,7 +212,8 @@ class Resources:
 
     def release(self) -> None:
         """Release what steps and the run share, last made first; raises what that raises."""
-        self._stack.close()
+        if not self._borrowed:
+            self._stack.close()
 
 
 def made(make: Any, stack: ExitStack) -> Any:

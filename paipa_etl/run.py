@@ -9,9 +9,9 @@ from itertools import chain
 from operator import length_hint
 from typing import Any
 
-from paipa_etl.background import EventLoop
+from paipa_etl.background import EventLoop, join
 from paipa_etl.clock import Clock
-from paipa_etl.errors import ErrorPolicy, describe
+from paipa_etl.errors import ErrorPolicy, Word, describe, never_stop
 from paipa_etl.formats.batch import Batch
 from paipa_etl.report import Counts, Report, StepCount, report_of
 from paipa_etl.resources import Resources
@@ -54,6 +54,8 @@ class Run:
         """Heard by what waits for input only: a run that ends it early goes on with what it has."""
         self.finishing = Stop()
         """Heard by live sources: they end when they are empty."""
+        self.before: Run | None = None
+        """What stands in front of threads among nested generators; it ends when they do."""
         self.failures: list[BaseException] = []
         """All that failed, the first one first."""
         self.raised: BaseException | None = None
@@ -81,6 +83,17 @@ class Run:
         branch.batch, branch._rest, branch._position, branch.entered = None, iter(()), 0, 0
         branch.where = branch._where
         return branch
+
+    def behind(self) -> Run:
+        """The same run for what stands behind this part of it, and goes on when this part is over.
+
+        What steps share is released by whoever is last.
+        """
+        behind = self.branch()
+        behind.before, behind.loop = self, EventLoop()
+        behind.stop, behind.reading_stop, behind.finishing = Stop(), Stop(), Stop()
+        self.resources = self.resources.borrowed()
+        return behind
 
     def share(self, budget: int) -> int:
         """What of a usual budget in bytes there is in this run."""
@@ -111,9 +124,10 @@ class Run:
                 self._position += 1
                 self.counts.read += 1
                 yield record
-        except Stopped:
-            raise
         except Exception as error:
+            if self.is_word(error):
+                raise
+            error = never_stop(error, "the source")
             self.policy.fail(error, f"the source, after record {self._position:,}")
 
     @contextmanager
@@ -155,6 +169,10 @@ class Run:
         """Where the record in flight came from."""
         return self.where()
 
+    def is_word(self, error: BaseException) -> bool:
+        """Whether it says that the run ends, and is no error; else a user's code raised it."""
+        return isinstance(error, Word) and self.stop.is_set
+
     def failed(self, error: Exception, step: StepCount) -> None:
         """A step's function raised on the record in flight: raise, or count it as skipped."""
         self.policy.decide(error, f"{step.name}, {self.place}")
@@ -165,11 +183,24 @@ class Run:
         self.stop.set()
         self.reading_stop.set()
         self.loop.close()
+        if self.before is not None:
+            self.before.end()
 
     def close(self) -> None:
         """Give back what the run itself holds open; nothing waits any more."""
         self.stop.close()
         self.reading_stop.close()
+
+    def over(self) -> None:
+        """Release what steps share, end the event loop where there is one, and close."""
+        try:
+            self.resources.release()
+        finally:
+            self.end()
+            join(self.loop.thread)
+            self.close()
+            if self.before is not None:
+                self.before.over()
 
     def report(self) -> Report:
         """The report of what was done so far."""

@@ -7,8 +7,10 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 
+from paipa_etl.errors import Word
 
-class Stopped(Exception):
+
+class Stopped(Word):
     """A wait for bytes ended because the run does; never an end of the input."""
 
 

@@ -8,6 +8,8 @@ from threading import Lock
 from time import perf_counter
 from typing import TYPE_CHECKING, TypeVar
 
+from paipa_etl.errors import Word
+
 if TYPE_CHECKING:
     import asyncio
 
@@ -106,7 +108,7 @@ class Line:
         return False
 
 
-class Elapsed(Exception):
+class Elapsed(Word):
     """``take``: nothing came in the time that was given."""
 
 

@@ -80,11 +80,12 @@ class Batch:
 
     def light(self, raw: bool) -> Batch:
         """The batch without its block, which one record left of it would keep in memory."""
-        lines = (self.lines or self.block.lines()) if raw else None
+        block = self.block if isinstance(self.block, Offsets) else Offsets(self.block)
+        lines = self.block.lines() if self.lines is None else self.lines
         return Batch(
-            Offsets(self.block),
+            block,
             self.records,
-            lines,
+            lines if raw else None,
             self.indices,
             self.count,
             source=self.source,

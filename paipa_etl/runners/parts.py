@@ -33,6 +33,8 @@ def cut(steps: Counted) -> list[Counted]:
             parts.append([(step, count)])
         else:
             parts[-1].append((step, count))
+    if len(parts) == 1:
+        parts.append([])  # no step has workers: all of them are carried out by the feeding thread
     return [part for place, part in enumerate(parts) if part or place in (0, len(parts) - 1)]
 
 

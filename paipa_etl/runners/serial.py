@@ -11,12 +11,11 @@ from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from typing import Any
 
-from paipa_etl.background import join
 from paipa_etl.formats.batch import Batch
 from paipa_etl.run import Run, close
 from paipa_etl.sources import Source
 from paipa_etl.sources.files import FileSource
-from paipa_etl.steps.contract import Reads, Step
+from paipa_etl.steps.contract import Reads, Step, Threaded
 
 
 def records(
@@ -27,11 +26,18 @@ def records(
     Closing the generator closes every step's from the right, and the source's.
     """
     with ExitStack() as stack:
-        stack.callback(_end, run)
+        stack.callback(lambda: run.over())
         flow: Iterator[Any] = source.records(run)
         stack.callback(close, flow)
         for step in steps:
-            flow = step.bind(run, run.counts.add_step(str(step)))(flow)
+            count = run.counts.add_step(str(step))
+            if isinstance(step, Threaded):
+                inner = run.behind()
+                flow = step.bind(inner, count)(flow)
+                run = inner.behind()
+                run.where = inner.where
+            else:
+                flow = step.bind(run, count)(flow)
             stack.callback(close, flow)
         yield from flow
 
@@ -42,20 +48,10 @@ def batches(
     """The same over batches, for steps that leave records as they are."""
     reads = any(step.reads is not Reads.NOTHING for step in steps)
     with ExitStack() as stack:
-        stack.callback(_end, run)
+        stack.callback(run.over)
         flow: Iterator[Batch] = source.batches(run, reads)
         stack.callback(close, flow)
         for step in steps:
             flow = step.bind_batches(run, run.counts.add_step(str(step)))(flow)
             stack.callback(close, flow)
         yield from flow
-
-
-def _end(run: Run) -> None:
-    """Release what steps share, and end the event loop where there is one."""
-    try:
-        run.resources.release()
-    finally:
-        run.end()
-        join(run.loop.thread)
-        run.close()

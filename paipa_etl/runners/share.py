@@ -8,7 +8,7 @@ from functools import partial
 from time import perf_counter
 from typing import Any
 
-from paipa_etl.channel import Abandoned, Finished
+from paipa_etl.channel import Finished
 from paipa_etl.errors import never_stop
 from paipa_etl.formats.batch import NUMBERED, Batch
 from paipa_etl.report import StepCount
@@ -18,7 +18,6 @@ from paipa_etl.runners.ticket import Ticket
 from paipa_etl.runners.window import Collect
 from paipa_etl.steps.contract import Opaque
 from paipa_etl.steps.functions import CHUNK, GONE
-from paipa_etl.stop import Stopped
 
 
 class ShareStage(Stage[Opaque]):
@@ -71,10 +70,8 @@ class Share:
                     self._gather(flow)
                 self._end()
                 return
-            except (Abandoned, Stopped):
-                raise
             except BaseException as error:
-                if self._stage.crew.is_known(error):
+                if self._stage.crew.is_known(error) or self._stage.is_word(error):
                     raise
                 goes_on = self._goes_on(error)
 

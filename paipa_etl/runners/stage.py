@@ -10,7 +10,7 @@ from time import perf_counter
 from typing import Any, Generic, TypeVar
 
 from paipa_etl.channel import Abandoned, Channel, Finished
-from paipa_etl.errors import note
+from paipa_etl.errors import Word, note
 from paipa_etl.formats.batch import Batch
 from paipa_etl.report import StepCount
 from paipa_etl.run import Run
@@ -136,11 +136,15 @@ class Stage(ABC, Generic[S]):
 
     def decide(self, error: Exception, ticket: Ticket, run: Run, part: StepCount) -> None:
         """A function failed on the record in flight: it leaves a gap, or the error is raised."""
-        if isinstance(error, (Abandoned, Stopped)):
+        if self.is_word(error):
             raise error
         guarded(run, part, error)
         ticket.gaps = True
         ticket.results.append(GONE)
+
+    def is_word(self, error: BaseException) -> bool:
+        """Whether it says that nothing of this stage's is wanted any more, and is no error."""
+        return isinstance(error, Word) and (self.crew.run.stop.is_set or self.outlet.is_closed)
 
     def fail(self, ticket: Ticket, error: BaseException, run: Run) -> None:
         """The record in flight ends the run: now, or when all before it have been handed on."""

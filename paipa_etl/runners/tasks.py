@@ -61,9 +61,11 @@ class TaskStage(CallStage):
             run.where = partial(self.place, ticket)
             try:
                 await self._await_result(function, ticket, run, part)
-            except (Abandoned, Stopped, asyncio.CancelledError):
+            except (Abandoned, Stopped):
                 raise
             except BaseException as error:
+                if isinstance(error, asyncio.CancelledError) and _is_cancelled():
+                    raise
                 self.fail(ticket, error, run)
                 await self.window.deliver_in_loop()
                 return
@@ -90,3 +92,9 @@ class TaskStage(CallStage):
         """A task must not hold up the loop: all items of its record wait together."""
         self.count.expanded += len(records)
         self.window.part(ticket, records)
+
+
+def _is_cancelled() -> bool:
+    """Whether this task was; where only what it awaits was, that is a failure of its own."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -58,10 +58,9 @@ def carry_out(
     steps: tuple[Step, ...], run: Run, count: StepCount, records: Iterable[Any]
 ) -> Iterator[Any]:
     """Steps as threads in the middle of nested generators (``steps.threaded``)."""
-    inner = run.branch()
-    inner.counts, inner.failures = type(run.counts)(), []
+    run.counts, run.failures = type(run.counts)(), []
     source = _Upstream(records)
-    with closing(_Plan(source, expanded(steps), inner, raw=False, at_once=False).records()) as flow:
+    with closing(_Plan(source, expanded(steps), run, raw=False, at_once=False).records()) as flow:
         for record in flow:
             count.given += 1
             yield record
@@ -210,8 +209,9 @@ class _Plan:
     ) -> None:
         with nested(flow, part, run, batches=True) as given:
             for batch in given:
-                light = batch.light(raw=True)
-                outlet.put(light, size_of(light.lines or ()), len(light))
+                if len(batch):
+                    light = batch.light(raw=True)
+                    outlet.put(light, size_of(light.lines or ()), len(light))
 
     # What the caller pulls.
 

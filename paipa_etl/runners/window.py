@@ -138,6 +138,8 @@ class Window:
 
     def part(self, ticket: Ticket, records: list[Any]) -> None:
         """Some of what the record in flight gives, while there is more to come of it."""
+        if not records:
+            return  # a batch without records has no record in flight to be asked for
         index = ticket.batch.indices[ticket.collected + len(ticket.results)]
         made = ticket.batch.made(records, [index] * len(records))
         size = size_of(records)

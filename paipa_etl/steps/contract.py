@@ -95,10 +95,19 @@ class Step:
     def __call__(self, records: Iterable[Any]) -> Iterator[Any]:
         """Use the step alone, as any other callable."""
         run = Run()
-        return self.bind(run, run.counts.add_step(str(self)))(run.counted(records))
+        flow = self.bind(run, run.counts.add_step(str(self)))(run.counted(records))
+        return _ended_with(flow, run)
 
     def __repr__(self) -> str:
         return str(self)
+
+
+def _ended_with(flow: Iterator[Any], run: Run) -> Iterator[Any]:
+    try:
+        yield from flow
+    finally:
+        close(flow)
+        run.over()
 
 
 @dataclass(frozen=True, repr=False)
@@ -153,7 +162,7 @@ class Opaque(Step):
                         yield record
                 return
             except Exception as error:
-                if run.policy.is_settled(error):
+                if run.policy.is_settled(error) or run.is_word(error):
                     raise  # it came from further up
                 failure = never_stop(error, count.name)
                 if not self.stateless:
@@ -221,6 +230,8 @@ def name_of(function: object) -> str:
 
 def guarded(run: Run, count: StepCount, error: Exception) -> None:
     """What an exception of a user's function means for its record: dropped, skipped, or the end."""
+    if run.is_word(error):
+        raise error
     if isinstance(error, Skip):
         count.filtered += 1
         return
