@@ -22,7 +22,7 @@ from paipa_etl.runners.outcome import Core, carry_out
 from paipa_etl.sinks.files import FileSink, ListSink, write
 from paipa_etl.sources.files import FileSource
 from paipa_etl.sources.iterables import CallableSource, IterableSource
-from paipa_etl.sources.live import Feed, QueueSource
+from paipa_etl.sources.live import Feed, QueueSource, ending
 from paipa_etl.steps.contract import Step, asks_for_threads, flatten_steps
 from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.suffixes import codec_of, parse_suffixes
@@ -110,10 +110,11 @@ class Pipeline:
         published. ``run`` lets a caller listen, and read the counts after a failure.
         """
         run = run or self.new_run()
-        self._check()
-        check_not_same(self.source, self.sink)
-        core, steps = self._core()
-        carry_out(core, self.source, steps, self.sink or Discard(), run)
+        with ending(self.source, run):
+            self._check()
+            check_not_same(self.source, self.sink)
+            core, steps = self._core()
+            carry_out(core, self.source, steps, self.sink or Discard(), run)
         return run.report()
 
     def start(self, run: Run | None = None) -> StartedRun:

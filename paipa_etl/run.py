@@ -116,14 +116,20 @@ class Run:
         """The records of a source that knows nothing of them but their order."""
         self.batch = None
         try:
-            for record in records:
-                if self.reading_stop.is_set:
-                    if self.stop.is_set:
-                        raise Stopped
-                    return
+            # Looked at before the next one is asked for: a record that was taken is not lost.
+            for record in () if self.reading_stop.is_set else records:
                 self._position += 1
                 self.counts.read += 1
                 yield record
+<<<<<<< ours
+=======
+                if self.reading_stop.is_set:
+                    break
+            if self.stop.is_set:
+                raise Stopped  # the wait for a record was cut short, which is no end of them
+        except Stopped:
+            raise
+>>>>>>> theirs
         except Exception as error:
             if self.is_word(error):
                 raise

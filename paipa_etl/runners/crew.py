@@ -11,12 +11,13 @@ from types import TracebackType
 from typing import NoReturn
 
 from paipa_etl.background import join, start, surely
-from paipa_etl.channel import Channel
+from paipa_etl.channel import Abandoned, Channel
 from paipa_etl.errors import StuckWorker, describe
 from paipa_etl.formats.batch import Batch
 from paipa_etl.run import Run
 from paipa_etl.runners import janitor
 from paipa_etl.runners.window import Window
+from paipa_etl.stop import Stopped
 
 GRACE = 10.0  # seconds that a step's own code may take to return after the end of a run
 WATCH_EVERY = 0.005  # seconds after which a worker that has not moved on is held up
@@ -76,7 +77,7 @@ class Crew:
         """
         failures = self.run.failures
         if not failures:
-            raise error
+            raise Stopped if isinstance(error, Abandoned) else error
         first = error if self.is_known(error) else failures[0]
         self.run.raised = first
         others = [describe(other) for other in failures if other is not first]
@@ -98,8 +99,6 @@ class Crew:
             self._bell.release()
 
     def _watch(self) -> None:
-        from paipa_etl.channel import Abandoned
-
         while True:
             self._bell.acquire()
             while not self._stopped and any(window.shared for window in self.windows):
@@ -124,10 +123,11 @@ class Crew:
 
     def _wake(self) -> None:
         self._stopped = True
+        # The last one first: that a thread ended further up must not pass for the input's end.
+        for channel in reversed(self.channels):
+            channel.abandon()
         for window in self.windows:
             window.abandon()
-        for channel in self.channels:
-            channel.abandon()
         if self._bell.locked():
             self._bell.release()
 

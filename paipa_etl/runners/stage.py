@@ -93,7 +93,7 @@ class Stage(ABC, Generic[S]):
         except Finished:
             pass
         except (Abandoned, Stopped):
-            self.window.abandon()
+            self.cut_off()
         except BaseException as error:
             self.ended_by(error)
         finally:
@@ -107,13 +107,18 @@ class Stage(ABC, Generic[S]):
         self.crew.failed(error, at_once=self.at_once or not known)
         self._failure = error
 
+    def cut_off(self) -> None:
+        """Nothing more is wanted of it: that is no end of the records for whoever takes them."""
+        self.window.abandon()
+        self._failure = self._failure or Stopped()
+
     def leave(self) -> None:
         """A worker ends; the last one says so to who takes what they gave."""
         with self._lock:
             self._left -= 1
             last = not self._left
         if last:
-            self.outlet.finish(self._failure or self.window.failure)
+            self.outlet.finish(self.window.failure or self._failure)
 
     def take(self, most: int) -> Ticket:
         """Take up to so many records."""

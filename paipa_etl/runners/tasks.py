@@ -28,8 +28,8 @@ class TaskStage(CallStage):
         try:
             self.crew.run.loop.call(self._tasks())
         except (Abandoned, Stopped):
-            self.window.abandon()
-            self.outlet.finish(self.window.failure)
+            self.cut_off()
+            self.outlet.finish(self._failure)
 
     async def _tasks(self) -> None:
         parts = [self.count.part() for _ in range(self.workers.count)]
@@ -44,9 +44,9 @@ class TaskStage(CallStage):
         except Finished:
             pass
         except (Abandoned, Stopped):
-            self.window.abandon()
+            self.cut_off()
         except asyncio.CancelledError:
-            self.window.abandon()
+            self.cut_off()
             raise
         except BaseException as error:
             self.ended_by(error)

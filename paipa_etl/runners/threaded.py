@@ -23,9 +23,11 @@ from paipa_etl.runners.stage import CallStage
 from paipa_etl.sources import Source
 from paipa_etl.sources.files import FileSource
 from paipa_etl.sources.iterables import IterableSource
+from paipa_etl.sources.live import ending
 from paipa_etl.steps.calls import is_coroutine_function
 from paipa_etl.steps.contract import QUEUE, Opaque, Reads, Step, Threaded
 from paipa_etl.steps.functions import FunctionStep
+from paipa_etl.stop import Stopped
 
 
 def expanded(steps: Iterable[Step]) -> tuple[Step, ...]:
@@ -158,8 +160,8 @@ class _Plan:
         failure: BaseException | None = None
         try:
             work(self.run.branch(), outlet)
-        except Abandoned:
-            pass
+        except (Abandoned, Stopped):
+            failure = Stopped()  # it did not fail, and this is no end of the records either
         except BaseException as error:
             failure = error
             self.crew.failed(error, at_once=at_once)
@@ -218,6 +220,7 @@ class _Plan:
     def records(self) -> Generator[Any, None, None]:
         part, run = self.trailing, self.run
         with (
+            ending(self.source, run),
             self._pulled() as inlet,
             nested(flow_of(part, run, inlet, self._arriving()), part, run) as given,
         ):
@@ -261,5 +264,5 @@ class _Pulled:
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         self._crew.end(error)
-        if isinstance(error, Abandoned) or (error is not None and self._crew.is_known(error)):
+        if isinstance(error, (Abandoned, Stopped)) or (error is not None and self._crew.is_known(error)):
             self._crew.raise_first(error)

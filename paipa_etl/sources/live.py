@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from paipa_etl.channel import Abandoned, Channel, Finished
 from paipa_etl.errors import FeedClosed, PlanError
 from paipa_etl.formats.batch import NUMBERED, size_of
 from paipa_etl.run import Run
+from paipa_etl.stop import Stop
 
 LIMIT = 1024  # records
 MAX_BYTES = 8 << 20
@@ -27,7 +29,7 @@ class Feed:
 
     def __init__(self, limit: int = LIMIT, max_bytes: int = MAX_BYTES) -> None:
         self._channel: Channel[Any] = Channel(max_bytes, limit)
-        self._used = False
+        self._reader: Stop | None = None
 
     def put(self, record: Any) -> None:
         """Hand over a record; waits for room, raises ``FeedClosed``."""
@@ -50,15 +52,24 @@ class Feed:
 
     def records(self, run: Run) -> Iterator[Any]:
         """The records, one by one, as they come."""
-        if self._used:
+        if self._reader is not None:
             raise PlanError(f"{self} can be read only once, and was")
-        self._used = True
+        self._reader = run.stop
         finish = self.finish
         with run.reading(), run.reading_stop.waking(finish), run.finishing.waking(finish):
             try:
                 yield from run.counted(self._taken(run))
             finally:
                 self._channel.abandon()
+
+    def end(self, run: Run) -> None:
+        """The run has ended, even if it never began to read: whoever puts is told.
+
+        Of a feed that another run reads, a second one has nothing to say.
+        """
+        if self._reader in (None, run.stop):
+            self._reader = run.stop
+            self._channel.abandon()
 
     def _taken(self, run: Run) -> Generator[Any, None, None]:
         while True:
@@ -71,6 +82,16 @@ class Feed:
 
     def __str__(self) -> str:
         return "<Feed>"
+
+
+@contextmanager
+def ending(source: object, run: Run) -> Generator[None, None, None]:
+    """Have whoever puts into a feed told of the end of the run, whatever that is."""
+    try:
+        yield
+    finally:
+        if isinstance(source, Feed):
+            source.end(run)
 
 
 @dataclass(frozen=True)
