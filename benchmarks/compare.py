@@ -33,7 +33,7 @@ def main() -> int:
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # each table at once
     args.data.mkdir(parents=True, exist_ok=True)
     data = Data(args.data, args.size, args.real)
-    about = machine()
+    about = machine(versions())
     print(" · ".join(f"{key} {value}" for key, value in about.items()))
     found: list[dict[str, Any]] = []
     for job in (job for job in JOBS if job.name in args.jobs):
@@ -133,8 +133,8 @@ def times(figure: float, ours: float) -> str:
     return f"{figure / ours:.2f}" if ours else ""
 
 
-def machine() -> dict[str, str]:
-    """Give what the figures depend on: the machine, and every version."""
+def machine(installed: dict[str, str]) -> dict[str, str]:
+    """Give what the figures depend on: the machine, and the versions of who takes part."""
     model = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
@@ -145,7 +145,7 @@ def machine() -> dict[str, str]:
         "cores": str(len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()),
         "load before": f"{os.getloadavg()[0]:.2f}",
         "Python": platform.python_version(),
-        **versions(),
+        **installed,
     }
 
 

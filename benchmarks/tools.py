@@ -11,7 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -92,15 +92,15 @@ PACKAGES = "paipa-etl duckdb polars smart_open isal orjson msgspec backports.zst
 PROGRAMS = ("jq", "mlr", "gzip", "zstd")
 
 
-def versions() -> dict[str, str]:
+def versions(packages: str = PACKAGES, programs: Sequence[str] = PROGRAMS) -> dict[str, str]:
     """Give the version of everything that takes part, or `missing`."""
     found = {}
-    for name in PACKAGES.split():
+    for name in packages.split():
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             found[name] = "missing"
-    for name in PROGRAMS:
+    for name in programs:
         found[name] = program_version(name)
     return found
 

@@ -121,15 +121,10 @@ class Run:
                 self._position += 1
                 self.counts.read += 1
                 yield record
-<<<<<<< ours
-=======
                 if self.reading_stop.is_set:
                     break
             if self.stop.is_set:
                 raise Stopped  # the wait for a record was cut short, which is no end of them
-        except Stopped:
-            raise
->>>>>>> theirs
         except Exception as error:
             if self.is_word(error):
                 raise

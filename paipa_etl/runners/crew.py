@@ -123,11 +123,7 @@ class Crew:
 
     def _wake(self) -> None:
         self._stopped = True
-<<<<<<< ours
         # The last one first: that a thread ended further up must not pass for the input's end.
-=======
-        # From the end: nobody may take for an end of the records what is an end of the run.
->>>>>>> theirs
         for channel in reversed(self.channels):
             channel.abandon()
         for window in self.windows:

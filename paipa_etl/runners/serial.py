@@ -15,12 +15,8 @@ from paipa_etl.formats.batch import Batch
 from paipa_etl.run import Run, close
 from paipa_etl.sources import Source
 from paipa_etl.sources.files import FileSource
-<<<<<<< ours
-from paipa_etl.steps.contract import Reads, Step, Threaded
-=======
 from paipa_etl.sources.live import ending
-from paipa_etl.steps.contract import Reads, Step
->>>>>>> theirs
+from paipa_etl.steps.contract import Reads, Step, Threaded
 
 
 def records(
@@ -31,12 +27,8 @@ def records(
     Closing the generator closes every step's from the right, and the source's.
     """
     with ExitStack() as stack:
-<<<<<<< ours
-        stack.callback(lambda: run.over())
-=======
         stack.enter_context(ending(source, run))
-        stack.callback(_end, run)
->>>>>>> theirs
+        stack.callback(lambda: run.over())  # of the run that is the last part then
         flow: Iterator[Any] = source.records(run)
         stack.callback(close, flow)
         for step in steps:

@@ -118,11 +118,7 @@ class Stage(ABC, Generic[S]):
             self._left -= 1
             last = not self._left
         if last:
-<<<<<<< ours
-            self.outlet.finish(self.window.failure or self._failure)
-=======
             self.window.end(self._failure)
->>>>>>> theirs
 
     def take(self, most: int) -> Ticket:
         """Take up to so many records."""

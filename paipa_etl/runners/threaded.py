@@ -264,5 +264,7 @@ class _Pulled:
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         self._crew.end(error)
-        if isinstance(error, (Abandoned, Stopped)) or (error is not None and self._crew.is_known(error)):
+        if isinstance(error, (Abandoned, Stopped)) or (
+            error is not None and self._crew.is_known(error)
+        ):
             self._crew.raise_first(error)

@@ -168,50 +168,11 @@ class Window:
 
         One worker at a time delivers; the others leave it to that one.
         """
-<<<<<<< ours
         delivery = self._begin_delivery()
         while delivery is not None:
             for batch, size in delivery.batches:
                 self.outlet.put(batch, size, len(batch.indices))
             delivery = self._next_delivery(delivery)
-=======
-        with self.inlet.lock:
-            if self._delivering:
-                return
-            self._delivering = True
-        while True:
-            with self.inlet.lock:
-                batches, done, failure = self._deliverable()
-                if not batches and not done and failure is None:
-                    self._delivering = False
-                    break
-            yield from batches
-            with self.inlet.lock:
-                for batch, size in batches:
-                    self._held_items -= len(batch)
-                    self._held_bytes -= size
-                for ticket in done:
-                    self.inlet.make_room(ticket.count, ticket.size)
-                if self._held_back.turns:
-                    self._held_back.wake_all()
-            if failure is not None:
-                self.outlet.finish(failure)
-        if self._ended:
-            self.outlet.finish(self.failure)
-
-    def end(self, failure: BaseException | None) -> None:
-        """No worker is left; behind what is being handed on, the next channel comes to its end."""
-        with self.inlet.lock:
-            self._ended, self.failure = True, failure or self.failure
-            if self._delivering:  # the watch does, and ends it afterwards
-                return
-        self.outlet.finish(self.failure)
-
-    def deliver(self) -> None:
-        """Hand on what can be; waits for room in the next channel."""
-        for batch, size in self.deliveries():
-            self.outlet.put(batch, size, len(batch))
->>>>>>> theirs
 
     async def deliver_in_loop(self) -> None:
         """The same for a task."""
@@ -242,7 +203,17 @@ class Window:
             self._delivering = following is not None
         if before.failure is not None:
             self.outlet.finish(before.failure)
+        if following is None and self._ended:
+            self.outlet.finish(self.failure)
         return following
+
+    def end(self, failure: BaseException | None) -> None:
+        """No worker is left; behind what is being handed on, the next channel comes to its end."""
+        with self.inlet.lock:
+            self._ended, self.failure = True, self.failure or failure
+            if self._delivering:  # the watch does, and ends it afterwards
+                return
+        self.outlet.finish(self.failure)
 
     @property
     def is_full(self) -> bool:
