@@ -17,6 +17,7 @@ test: $(VENV)/.installed-test
 
 bench: $(VENV)/.installed-bench
 	$(BIN)/python benchmarks/compare.py
+	$(BIN)/python benchmarks/threads.py
 
 dist: $(VENV)/.installed-test
 	$(BIN)/python -m build

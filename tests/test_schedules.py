@@ -63,11 +63,15 @@ class Once:
         case = self.case
         records: Any = list(range(case.items)) if case.at_hand else self._source()
         plan_steps = tuple(
-            getattr(steps, case.kind)(partial(self._function, n), workers=2, ordered=case.ordered, queue=case.queue)
+            getattr(steps, case.kind)(
+                partial(self._function, n), workers=2, ordered=case.ordered, queue=case.queue
+            )
             for n in range(case.stages)
         )
         self.run = Run(clock=Still())
-        self.plan = _Plan(IterableSource(records), plan_steps, self.run, raw=False, at_once=case.at_once)
+        self.plan = _Plan(
+            IterableSource(records), plan_steps, self.run, raw=False, at_once=case.at_once
+        )
         self.channels = self.plan.crew.channels
         self.windows = self.plan.crew.windows
         scheduler.look = self._look
@@ -100,12 +104,23 @@ class Once:
 
     def _look(self) -> str:
         for channel in self.channels:
-            if channel.lock.held: continue
+            if channel.lock.held:
+                continue
             if not 0 <= channel._items <= channel._max_items:
                 return f"a channel of {channel._max_items} holds {channel._items}"
-            if channel.takers.turns and channel._parcels and not channel.takers._coming and not channel.abandoned:
+            if (
+                channel.takers.turns
+                and channel._parcels
+                and not channel.takers._coming
+                and not channel.abandoned
+            ):
                 return "a taker sleeps"
-            if channel._givers.turns and not channel._items and not channel._givers._coming and not channel.abandoned:
+            if (
+                channel._givers.turns
+                and not channel._items
+                and not channel._givers._coming
+                and not channel.abandoned
+            ):
                 return "a giver sleeps"
         for w in self.windows:
             if not 0 <= w._held_items <= w.inlet._max_items:
@@ -137,11 +152,20 @@ class Once:
         if not (self.raised is None if error is None else type(self.raised) is error):
             return "raised: " + told
         if case.ordered and not case.at_once:
-            if self.got != expected[:end]: return "order: "+told
+            if self.got != expected[:end]:
+                return "order: " + told
         elif case.ordered:
-            if self.got != expected[:len(self.got)]: return "order: "+told
-        elif error is None and not self.scheduler.interrupted and case.stop_after is None or case.source_fails is not None and not case.at_once:
-            if sorted(self.got) != expected[:end]: return "lost: " + told
+            if self.got != expected[: len(self.got)]:
+                return "order: " + told
+        elif (
+            error is None
+            and not self.scheduler.interrupted
+            and case.stop_after is None
+            or case.source_fails is not None
+            and not case.at_once
+        ):
+            if sorted(self.got) != expected[:end]:
+                return "lost: " + told
         return ""
 
 
@@ -154,6 +178,8 @@ def explore(case, budget):
 
 
 CASES = [Case(ordered=o, queue=q) for o in (True, False) for q in (1, 2)]
+
+
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_plain(case):
     explore(case, 2000)
