@@ -222,9 +222,8 @@ class Scheduler:
 scheduler = Scheduler({})
 
 
-@pytest.fixture
-def cooperative(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the core use these locks and threads, a clock that stands still, and no order by chance."""
+def make_cooperative(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the core use these locks and threads, and a clock that stands still."""
     threads = SimpleNamespace(Lock=Lock, Thread=Task, current_thread=lambda: None)
     for module in (crew, stage):
         monkeypatch.setattr(module, "threading", threads)

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import pytest
-import schedules as scheduling
-from schedules import Scheduler, Script, cooperative, schedules
+from schedules import Scheduler, make_cooperative, schedules
 
 from paipa_etl import steps
-from paipa_etl.channel import Channel
 from paipa_etl.clock import Clock
 from paipa_etl.run import Run
-from paipa_etl.runners import threaded, window
 from paipa_etl.runners.threaded import _Plan
 from paipa_etl.sources.iterables import IterableSource
 
-pytestmark = pytest.mark.usefixtures("cooperative")
+
+@pytest.fixture(autouse=True)
+def cooperative(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_cooperative(monkeypatch)
 
 
 class Boom(Exception):
@@ -141,10 +141,9 @@ class Once:
             return "called twice: " + told
         if len(set(self.got)) != len(self.got):
             return "doubled: " + told
-        if self.scheduler.interrupted:
-            if isinstance(self.raised, KeyboardInterrupt) or self.raised is None:
-                error = type(self.raised) if self.raised else None
-                end = len(self.got)
+        if self.scheduler.interrupted and isinstance(self.raised, (KeyboardInterrupt, type(None))):
+            error = type(self.raised) if self.raised else None
+            end = len(self.got)
         if case.stop_after is not None:
             end = min(end, case.stop_after)
             if len(self.got) == case.stop_after and self.raised is None:
@@ -158,28 +157,33 @@ class Once:
             if self.got != expected[: len(self.got)]:
                 return "order: " + told
         elif (
-            error is None
-            and not self.scheduler.interrupted
-            and case.stop_after is None
-            or case.source_fails is not None
-            and not case.at_once
-        ):
-            if sorted(self.got) != expected[:end]:
-                return "lost: " + told
+            (error is None and not self.scheduler.interrupted and case.stop_after is None)
+            or (case.source_fails is not None and not case.at_once)
+        ) and sorted(self.got) != expected[:end]:
+            return "lost: " + told
         return ""
 
 
-def explore(case, budget):
-    n = 0
-    for script, problem in schedules(lambda s: Once(case)(s), budget, interrupts=case.interrupts):
-        n += 1
-        assert not problem, (case, script, problem)
-    return n
-
-
-CASES = [Case(ordered=o, queue=q) for o in (True, False) for q in (1, 2)]
+BOTH = (True, False)
+QUEUES = (1, 2)
+CASES = [
+    *(Case(ordered=o, queue=q) for o in BOTH for q in QUEUES),
+    *(Case(ordered=o, fails=(stage, item)) for o in BOTH for stage in (0, 1) for item in range(3)),
+    *(Case(ordered=o, fails=(stage, 1), at_once=True) for o in BOTH for stage in (0, 1)),
+    *(Case(ordered=o, stop_after=n) for o in BOTH for n in range(3)),
+    *(Case(ordered=o, source_fails=n) for o in BOTH for n in range(3)),
+    *(Case(ordered=o, queue=8, at_hand=True, items=4, stages=n) for o in BOTH for n in (1, 2)),
+    *(Case(ordered=o, queue=8, at_hand=True, items=4, fails=(0, 2)) for o in BOTH),
+    *(Case(ordered=o, interrupts=True) for o in BOTH),
+]
+SCHEDULES = 50_000
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_plain(case):
-    explore(case, 2000)
+def test_a_run_is_right_under_every_schedule(case: Case) -> None:
+    for script, problem in schedules(
+        lambda scheduler: Once(case)(scheduler),
+        SCHEDULES // len(CASES) + 1,
+        interrupts=case.interrupts,
+    ):
+        assert not problem, (case, script, problem)

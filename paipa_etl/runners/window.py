@@ -12,26 +12,18 @@ from collections import deque
 from collections.abc import Callable
 from itertools import islice
 from operator import length_hint
-from typing import Any, NamedTuple
+from typing import Any
 
-from paipa_etl.channel import Abandoned, Channel, Finished
+from paipa_etl.channel import Channel, Finished
 from paipa_etl.formats.batch import Batch, size_of
+from paipa_etl.runners.delivery import Deliveries
 from paipa_etl.runners.ticket import Ticket
-from paipa_etl.turns import Line
 
 Collect = Callable[[Batch, list[Any], bool], Batch]
 """From records, and one result for each, to the batch that goes on; some may be gaps."""
 
 
-class Delivery(NamedTuple):
-    """What is to be handed on: batches and their bytes, the tickets that are over, what failed."""
-
-    batches: list[tuple[Batch, int]]
-    done: list[Ticket]
-    failure: BaseException | None
-
-
-class Window:
+class Window(Deliveries):
     """The order of a stage, between the channel it takes from and the one it gives to."""
 
     def __init__(
@@ -44,21 +36,12 @@ class Window:
         max_items: int,
         max_bytes: int,
     ) -> None:
-        self.inlet, self.outlet, self._collect = inlet, outlet, collect
-        self.ordered = ordered
-        self._max_items, self._max_bytes = max_items, max_bytes
-        self._held_items = self._held_bytes = 0
-        self._tickets: deque[Ticket] = deque()
-        """All that are out, in order; those that are complete, where there is none."""
+        super().__init__(inlet, outlet, ordered=ordered, max_items=max_items, max_bytes=max_bytes)
+        self._collect = collect
         self._returned: deque[Ticket] = deque()
         """Records that a worker had taken and not begun, for whoever is idle."""
         self.shared: set[Ticket] = set()
         """Tickets of several records, of which some may be taken back."""
-        self._held_back = Line()
-        self._delivering = self._ended = False
-        self._failed = False
-        self.failure: BaseException | None = None
-        """What ends the stage: of several failures, the one that stands first."""
 
     def take(self, most: int) -> Ticket:
         """Take up to so many records; raises what the channel's ``take`` raises."""
@@ -163,73 +146,6 @@ class Window:
         with self.inlet.lock:
             self._take_back(ticket)
 
-    def deliver(self) -> None:
-        """Hand on, in order, what can be; waits for room in the next channel.
-
-        One worker at a time delivers; the others leave it to that one.
-        """
-        delivery = self._begin_delivery()
-        while delivery is not None:
-            for batch, size in delivery.batches:
-                self.outlet.put(batch, size, len(batch.indices))
-            delivery = self._next_delivery(delivery)
-
-    async def deliver_in_loop(self) -> None:
-        """The same for a task."""
-        delivery = self._begin_delivery()
-        while delivery is not None:
-            for batch, size in delivery.batches:
-                await self.outlet.put_in_loop(batch, size, len(batch.indices))
-            delivery = self._next_delivery(delivery)
-
-    def _begin_delivery(self) -> Delivery | None:
-        with self.inlet.lock:
-            if self._delivering:
-                return None
-            delivery = self._deliverable()
-            self._delivering = delivery is not None
-            return delivery
-
-    def _next_delivery(self, before: Delivery) -> Delivery | None:
-        with self.inlet.lock:
-            for batch, size in before.batches:
-                self._held_items -= len(batch.indices)
-                self._held_bytes -= size
-            for ticket in before.done:
-                self.inlet.make_room(ticket.count, ticket.size)
-            if self._held_back.turns:
-                self._held_back.wake_all()
-            following = self._deliverable()
-            self._delivering = following is not None
-        if before.failure is not None:
-            self.outlet.finish(before.failure)
-        if following is None and self._ended:
-            self.outlet.finish(self.failure)
-        return following
-
-    def end(self, failure: BaseException | None) -> None:
-        """No worker is left; behind what is being handed on, the next channel comes to its end."""
-        with self.inlet.lock:
-            self._ended, self.failure = True, self.failure or failure
-            if self._delivering:  # the watch does, and ends it afterwards
-                return
-        self.outlet.finish(self.failure)
-
-    @property
-    def is_full(self) -> bool:
-        """Whether more results wait than should: no worker begins another batch then."""
-        return self._held_items > self._max_items or self._held_bytes > self._max_bytes
-
-    def hold_back(self, ticket: Ticket | None = None) -> None:
-        """Wait while too many results wait, unless it is this ticket that they wait for."""
-        if self.is_full:
-            self.inlet.until(self._held_back, lambda: self._may_go_on(ticket))
-
-    async def hold_back_in_loop(self) -> None:
-        """The same for a task."""
-        if self.is_full:
-            await self.inlet.until_in_loop(self._held_back, lambda: self._may_go_on(None))
-
     def abandon(self) -> None:
         """Nothing of it is wanted any more: wake everybody."""
         self.inlet.abandon()
@@ -263,15 +179,6 @@ class Window:
 
     # What follows is called while the lock is held.
 
-    def _may_go_on(self, ticket: Ticket | None) -> bool | None:
-        if self.inlet.abandoned and not self._failed:
-            raise Abandoned
-        if not self.is_full or self._failed:
-            return True
-        if ticket is not None and (not self.ordered or self._tickets[0] is ticket):
-            return True
-        return None
-
     def _collect_results(self, ticket: Ticket) -> None:
         """Make a batch of the results so far. The worker may add more at any moment."""
         count = len(ticket.results)
@@ -285,11 +192,6 @@ class Window:
         if len(made):
             self._add(ticket, made, size_of(made.records or made.lines or ()))
 
-    def _add(self, ticket: Ticket, batch: Batch, size: int) -> None:
-        ticket.ready.append((batch, size))
-        self._held_items += len(batch)
-        self._held_bytes += size
-
     def _complete(self, ticket: Ticket) -> None:
         ticket.done = True
         self.shared.discard(ticket)
@@ -297,29 +199,6 @@ class Window:
             self.inlet.takers.wake_all()
         if not self.ordered:
             self._tickets.append(ticket)
-
-    def _deliverable(self) -> Delivery | None:
-        """What can be handed on now; None: nothing."""
-        if not self._tickets:
-            return None
-        batches: list[tuple[Batch, int]] = []
-        done: list[Ticket] = []
-        failure: BaseException | None = None
-        while self._tickets and failure is None:
-            ticket = self._tickets[0]
-            if ticket.ready:
-                batches += ticket.ready
-                ticket.ready = []
-            if not ticket.done and self.ordered:
-                break
-            self._tickets.popleft()
-            failure = ticket.failure
-            if ticket.done and not ticket.over:  # in no order, it stands here once for each part
-                ticket.over = True
-                done.append(ticket)
-        if not batches and not done:
-            return None
-        return Delivery(batches, done, failure)
 
     def _take_back(self, ticket: Ticket) -> None:
         """Put what the worker has not begun behind it in the order, for others to take."""
