@@ -5,6 +5,7 @@ Nothing heavy is imported before the arguments are read, so that --help is quick
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import sys
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 BROKEN_PIPE = 141
 REJECTS = 4
+SOON = 0.01  # seconds after which a signal that came at a bad moment is tried again
+TRIES = 100  # so often at the most: a module of the user's may take for ever to import
 GENERATION = 50_000  # objects between two looks of the cyclic collector: records hold no cycles
 
 
@@ -78,8 +81,13 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _handle_signals() -> None:
     """The first signal ends the run and undoes the output; a second Ctrl-C ends at once."""
+    tries = itertools.count()
 
     def first(number: int, frame: types.FrameType | None) -> None:
+        if _would_be_ignored(frame) and next(tries) < TRIES:
+            signal.signal(signal.SIGALRM, lambda _, frame: first(number, frame))
+            signal.setitimer(signal.ITIMER_REAL, SOON)
+            return
         for known in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(known, signal.SIG_IGN)
         signal.signal(signal.SIGINT, second)
@@ -91,6 +99,16 @@ def _handle_signals() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup keeps what it set
             signal.signal(number, first)
+
+
+def _would_be_ignored(frame: types.FrameType | None) -> bool:
+    """Whether what is raised now gets lost: in a finalizer, or a callback of the import system."""
+    while frame is not None:
+        code = frame.f_code
+        if code.co_name == "__del__" or code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _leave(stuck: StuckWorker) -> NoReturn:

@@ -5,12 +5,12 @@ Each thread belongs to a run and ends with it: closing its taking end joins it.
 
 from __future__ import annotations
 
-import signal
 import threading
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from paipa_etl.channel import Abandoned, Channel, Finished
+from paipa_etl.interrupts import held_back
 from paipa_etl.stop import Stop, Stopped
 
 if TYPE_CHECKING:
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 AHEAD = 2 << 20  # bytes: four trips of a decoder, enough to keep both threads busy
 BEHIND = 1 << 20  # bytes: eight blocks
-
-INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 T = TypeVar("T")
 
@@ -65,11 +63,8 @@ def start(thread: threading.Thread) -> None:
 
     The thread keeps them held back: signals are the main thread's.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS)
-    try:
+    with held_back():
         thread.start()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def join(thread: threading.Thread, timeout: float | None = None) -> None:
@@ -178,9 +173,16 @@ class EventLoop:
         """Run a coroutine to its end, and give what it returns; raises ``Stopped`` at the run's."""
         import concurrent.futures
 
-        future = self.submit(coroutine)
         try:
-            return future.result()
+            future = self.submit(_caught(coroutine))
+        except Stopped:
+            coroutine.close()
+            raise
+        try:
+            result, error = future.result()
+            if error is not None:
+                raise error
+            return result
         except concurrent.futures.CancelledError:
             if not self._closed:
                 raise  # the coroutine's own: something that it awaits was cancelled
@@ -219,3 +221,11 @@ class EventLoop:
             self._closed = True
         if self._loop is not None and self._ended is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._ended.set)
+
+
+async def _caught(coroutine: Coroutine[Any, Any, T]) -> tuple[T | None, BaseException | None]:
+    """What a coroutine returns; or an exit that it raises, which would end the loop's thread."""
+    try:
+        return await coroutine, None
+    except (SystemExit, KeyboardInterrupt) as error:
+        return None, error

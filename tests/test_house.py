@@ -24,7 +24,7 @@ RANKS = [
     {"channel", "clock", "report", "resources", "retries"},
     {"stop", "turns"},
     {"formats", "codecs", "location"},
-    {"errors"},
+    {"errors", "interrupts"},
 ]
 FILES = [*sorted((ROOT / "paipa_etl").rglob("*.py")), *sorted((ROOT / "cli").glob("*.py"))]
 STEPS = {"Step", "FunctionStep", "Counting"}

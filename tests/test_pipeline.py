@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import live_threads
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -79,7 +80,7 @@ def test_read_ahead_is_a_thread_that_ends_with_the_iteration() -> None:
     records = iter(read(b"1\n2\n3\n", read_ahead=True))
     assert next(records) == 1
     records.close()
-    assert [t for t in threading.enumerate() if t.name.startswith("paipa")] == []
+    assert [t for t in live_threads() if t.name.startswith("paipa")] == []
 
 
 @pytest.mark.parametrize("ending", ["close", "drop", "limit"])

@@ -5,13 +5,13 @@ from __future__ import annotations
 import io
 import itertools
 import os
-import threading
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import live_threads
 
 from paipa_etl import BadRecord, InputError, Pipeline, PlanError, read, steps, write
 
@@ -136,7 +136,7 @@ def test_early_stop_leaves_a_pipe_and_no_thread(read_ahead: bool) -> None:
         assert next(flow) == {"n": 0}
         flow.close()
         assert not file.closed
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("paipa")]
+    assert not [thread for thread in live_threads() if thread.name.startswith("paipa")]
 
 
 @pytest.mark.parametrize(

@@ -15,12 +15,14 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import msgspec
-import orjson
-
 from paipa_etl.errors import BadRecord, shown
 from paipa_etl.formats.kernel import has_long_number, holds_nan
 from paipa_etl.formats.nesting import MAX_DEPTH, may_be_deep
+from paipa_etl.interrupts import held_back
+
+with held_back():  # interrupted in the middle of its import, orjson brings the interpreter down
+    import msgspec
+    import orjson
 
 T = TypeVar("T")
 

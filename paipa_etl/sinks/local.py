@@ -11,6 +11,7 @@ import os
 import stat
 
 from paipa_etl.errors import OutputError, PlanError
+from paipa_etl.interrupts import held_back
 from paipa_etl.location import LOCAL, Location
 from paipa_etl.sinks import Target, WriteStore, register
 from paipa_etl.sinks.standard import LiveTarget
@@ -68,13 +69,14 @@ class LocalTarget:
         self._published = False
         try:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-            self._descriptor = os.open(self._temporary, flags, 0o600)
+            with held_back():  # or nobody would know of the file that is there
+                self._descriptor = os.open(self._temporary, flags, 0o600)
+                self._open = True
         except OSError as error:
             reason = error.strerror
             if isinstance(error, FileNotFoundError):
                 reason = f"the directory {self._directory} does not exist"
             raise OutputError(f"{location}: {reason}") from error
-        self._open = True
         with contextlib.suppress(OSError):  # some network mounts have no locks
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
