@@ -18,6 +18,7 @@ from paipa_etl.errors import PaipaError, StuckWorker, describe
 if TYPE_CHECKING:
     import argparse
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 BROKEN_PIPE = 141
 REJECTS = 4
 SOON = 0.01  # seconds after which a signal that came at a bad moment is tried again
@@ -35,7 +36,10 @@ class Interrupted(BaseException):
 
 def entry() -> None:
     """What the installed command runs."""
-    sys.exit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    for number in (*SIGNALS, signal.SIGALRM):  # what was done is done, and the code says so
+        signal.signal(number, signal.SIG_IGN)
+    sys.exit(code)
 
 
 def main(argv: list[str]) -> int:
@@ -96,7 +100,7 @@ def _handle_signals() -> None:
     def second(number: int, frame: types.FrameType | None) -> None:
         os._exit(128 + number)
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup keeps what it set
             signal.signal(number, first)
 
