@@ -151,6 +151,14 @@ class Channel(Waiting, Generic[T]):
         with self.lock:
             self.make_room(count, size)
 
+    def exchange(self, released: Parcel | None, most: int) -> Parcel:
+        """``release`` what was taken and ``take`` more, in one turn at the lock."""
+        with self.lock:
+            if released is not None:
+                self.make_room(released.weight, released.size)
+            taken = self.try_take(most)
+        return self.take(most) if taken is None else taken
+
     def get(self) -> T:
         """Take an item and release it at once."""
         item, count, size = self.take(1)

@@ -66,28 +66,19 @@ class Deliveries:
 
     def _begin_delivery(self) -> Delivery | None:
         with self.inlet.lock:
-            if self._delivering:
-                return None
-            delivery = self._deliverable()
-            self._delivering = delivery is not None
-            return delivery
+            return self._first_delivery()
 
     def _next_delivery(self, before: Delivery) -> Delivery | None:
         with self.inlet.lock:
-            for batch, size in before.batches:
-                self._held_items -= len(batch.indices)
-                self._held_bytes -= size
-            for ticket in before.done:
-                self.inlet.make_room(ticket.count, ticket.size)
-            if self._held_back.turns:
-                self._held_back.wake_all()
-            following = self._deliverable()
-            self._delivering = following is not None
+            following = self._following_delivery(before)
+        self._tell_the_end(before, following)
+        return following
+
+    def _tell_the_end(self, before: Delivery, following: Delivery | None) -> None:
         if before.failure is not None:
             self.outlet.finish(before.failure)
         if following is None and self._ended:
             self.outlet.finish(self.failure)
-        return following
 
     def end(self, failure: BaseException | None) -> None:
         """No worker is left; behind what is being handed on, the next channel comes to its end."""
@@ -113,6 +104,25 @@ class Deliveries:
             await self.inlet.until_in_loop(self._held_back, lambda: self._may_go_on(None))
 
     # What follows is called while the lock is held.
+
+    def _first_delivery(self) -> Delivery | None:
+        if self._delivering:
+            return None
+        delivery = self._deliverable()
+        self._delivering = delivery is not None
+        return delivery
+
+    def _following_delivery(self, before: Delivery) -> Delivery | None:
+        for batch, size in before.batches:
+            self._held_items -= len(batch.indices)
+            self._held_bytes -= size
+        for ticket in before.done:
+            self.inlet.make_room(ticket.count, ticket.size)
+        if self._held_back.turns:
+            self._held_back.wake_all()
+        following = self._deliverable()
+        self._delivering = following is not None
+        return following
 
     def _may_go_on(self, ticket: Ticket | None) -> bool | None:
         if self.inlet.abandoned and not self._failed:

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from paipa_etl.background import AHEAD, BEHIND
-from paipa_etl.channel import Channel, Finished
+from paipa_etl.channel import Channel, Finished, Parcel
 from paipa_etl.formats.batch import Batch
 from paipa_etl.report import StepCount
 from paipa_etl.run import Run, close
@@ -48,16 +48,16 @@ def arriving(
     channel: Channel[Batch], idle: Callable[[], None] | None = None
 ) -> Generator[Batch, None, None]:
     """The batches of a channel; each counts there until the next is asked for."""
+    parcel: Parcel | None = None
     try:
         while True:
             if idle is not None and channel.is_empty:
                 idle()
             try:
-                batch, count, size = channel.take(ALL)
+                parcel = channel.exchange(parcel, ALL)
             except Finished:
                 return
-            yield batch
-            channel.release(count, size)
+            yield parcel.item
     finally:
         channel.abandon()
 

@@ -174,8 +174,8 @@ class CallStage(Stage[FunctionStep]):
     def serve(self, run: Run, part: StepCount) -> None:
         with self.step.ready(run, part) as function:
             most = 1
+            ticket = self.take(most)
             while True:
-                ticket = self.take(most)
                 run.where = partial(self.place, ticket)
                 began = perf_counter()
                 try:
@@ -187,7 +187,20 @@ class CallStage(Stage[FunctionStep]):
                     self.window.deliver()
                     return
                 most = adapted(most, len(ticket.batch), perf_counter() - began)
-                self.done(ticket, part)
+                ticket = self._exchange(ticket, most, part)
+
+    def _exchange(self, ticket: Ticket, most: int, part: StepCount) -> Ticket:
+        """Hand a ticket in and take the next, or the same again where a result is missing."""
+        part.entered += ticket.count
+        following = self.window.exchange(ticket, most)
+        if following is None:
+            # Its function raised StopIteration, which ended the loop over the records unseen.
+            part.entered -= ticket.count
+            ticket.stopped = True
+            return ticket
+        if following.count > 1:
+            self.crew.watch()
+        return following
 
     def _carry_out(
         self, function: Callable[[Any], Any], ticket: Ticket, run: Run, part: StepCount
@@ -195,11 +208,12 @@ class CallStage(Stage[FunctionStep]):
         give = partial(self._give_items, ticket)
         while True:
             try:
+                if ticket.stopped:
+                    ticket.stopped = False
+                    raise RuntimeError(f"{part.name} raised StopIteration")
                 # One loop in C; an exception leaves what came before it, and the rest to go on.
                 ticket.results.extend(self.step.results(function, ticket.records, give))
-                if self.window.finish(ticket):
-                    return
-                raise RuntimeError(f"{part.name} raised StopIteration")
+                return
             except Exception as error:
                 self.decide(error, ticket, run, part)
 

@@ -29,6 +29,7 @@ class Ticket:
         "results",
         "seen",
         "size",
+        "stopped",
     )
 
     def __init__(self, batch: Batch, count: int, size: int) -> None:
@@ -42,6 +43,8 @@ class Ticket:
         self.gaps = False
         """Whether some of the results stand for a record that is gone."""
         self.done = self.over = False
+        self.stopped = False
+        """Whether the record in flight raised ``StopIteration``."""
         self.failure: BaseException | None = None
         self.seen = -1
         """How many records the watch saw unbegun when it last looked."""
