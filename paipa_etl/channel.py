@@ -23,6 +23,7 @@ from paipa_etl.errors import Word
 from paipa_etl.formats.batch import Batch
 from paipa_etl.turns import Line, Waiting
 
+MAX_BYTES = 8 << 20  # that a channel of records holds, where the run has them to give
 GATHERED = 256  # records that are handed over as one batch at the most
 
 T = TypeVar("T")

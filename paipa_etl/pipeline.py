@@ -84,11 +84,12 @@ class Pipeline:
 
     def _records(self, run: Run) -> Generator[Any, None, None]:
         self._check()
-        core, steps = self._core()
+        core, steps = self._core(run)
         return core.records(self.source, steps, run)
 
-    def _core(self) -> tuple[Core, tuple[Step, ...]]:
+    def _core(self, run: Run) -> tuple[Core, tuple[Step, ...]]:
         """The core for this plan: threads where a step asks for them, and only there."""
+        run.share_out(sum(asks_for_threads([step]) for step in self.steps))
         if not asks_for_threads(self.steps):
             return serial, self.steps
         from paipa_etl.runners import threaded
@@ -113,7 +114,7 @@ class Pipeline:
         with ending(self.source, run):
             self._check()
             check_not_same(self.source, self.sink)
-            core, steps = self._core()
+            core, steps = self._core(run)
             carry_out(core, self.source, steps, self.sink or Discard(), run)
         return run.report()
 

@@ -220,9 +220,10 @@ def made(make: Any, stack: ExitStack) -> Any:
     """A resource, with whatever ends it on a stack."""
     value = make() if callable(make) else make
     if isinstance(value, GeneratorType):
-        resource = next(value)
-        stack.callback(_resume, value)
-        return resource
+        for resource in value:
+            stack.callback(_resume, value)
+            return resource
+        raise RuntimeError(f"the resource {value.__name__} yields nothing")
     # A lock is a context manager too, and to enter it would be to take it.
     if hasattr(value, "__enter__") and not hasattr(value, "acquire"):
         return stack.enter_context(value)

@@ -9,7 +9,8 @@ from itertools import chain
 from operator import length_hint
 from typing import Any
 
-from paipa_etl.background import EventLoop, join
+from paipa_etl.background import AHEAD, BEHIND, EventLoop, join
+from paipa_etl.channel import MAX_BYTES
 from paipa_etl.clock import Clock
 from paipa_etl.errors import ErrorPolicy, Word, describe, never_stop
 from paipa_etl.formats.batch import Batch
@@ -94,6 +95,14 @@ class Run:
         behind.stop, behind.reading_stop, behind.finishing = Stop(), Stop(), Stop()
         self.resources = self.resources.borrowed()
         return behind
+
+    def share_out(self, stages: int) -> None:
+        """Divide the memory among the hand-overs of a plan with so many steps that have workers.
+
+        Each has a channel before it, results that wait, and perhaps a channel behind it.
+        """
+        usual = AHEAD + BEHIND + MAX_BYTES * (1 + 3 * stages)
+        self.scale = min(1.0, self.max_memory / usual)
 
     def share(self, budget: int) -> int:
         """What of a usual budget in bytes there is in this run."""

@@ -129,9 +129,16 @@ def test_one_that_cannot_be_made_or_released_fails_the_run(
         yield "x"
         raise ZeroDivisionError
 
-    for make in (never, badly):
+    def empty() -> Iterator[str]:
+        yield from ()
+
+    def twice() -> Iterator[str]:
+        yield "x"
+        yield "y"
+
+    for make in (never, badly, empty, twice):
         step = steps.filter(use, workers=workers)
-        with pytest.raises(ZeroDivisionError):
+        with pytest.raises((ZeroDivisionError, RuntimeError)):
             Pipeline(range(9), [step], target, resources={"thing": scope(make)}).run()
         assert target.read_text() == "old"
 

@@ -145,6 +145,26 @@ def test_a_hook_hears_of_every_attempt_that_another_follows() -> None:
     assert [delay for _, _, delay in heard] == clock.waits
 
 
+@pytest.mark.parametrize("workers", [None, 2])
+def test_items_that_come_late_are_tried_again_all_together(workers: int | None) -> None:
+    failed: list[int] = []
+
+    def items(n: int) -> Any:
+        yield n
+        if not failed:
+            failed.append(n)
+            raise ConnectionError(n)
+        yield -n
+
+    async def later(n: int) -> Any:
+        return items(n)
+
+    for function in (items, later):
+        failed.clear()
+        step = steps.flat_map(function, workers=workers, retries=1, backoff=0)
+        assert list(Pipeline([1, 2], [step])) == [1, -1, 2, -2]
+
+
 def test_the_end_of_the_run_ends_the_wait_for_a_retry() -> None:
     waiting = threading.Event()
 

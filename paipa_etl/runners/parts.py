@@ -6,14 +6,12 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from paipa_etl.background import AHEAD, BEHIND
 from paipa_etl.channel import Channel, Finished, Parcel
 from paipa_etl.formats.batch import Batch
 from paipa_etl.report import StepCount
 from paipa_etl.run import Run, close
 from paipa_etl.steps.contract import Step
 
-CHANNEL = 8 << 20  # bytes that a channel holds, and as many for the results that wait in a window
 ALL = 1 << 30
 
 Counted = list[tuple[Step, StepCount]]
@@ -36,12 +34,6 @@ def cut(steps: Counted) -> list[Counted]:
     if len(parts) == 1:
         parts.append([])  # no step has workers: all of them are carried out by the feeding thread
     return [part for place, part in enumerate(parts) if part or place in (0, len(parts) - 1)]
-
-
-def scale(max_memory: int, between: int) -> float:
-    """What part of its usual budget each hand-over has, so that all of them stay within a sum."""
-    usual = AHEAD + BEHIND + CHANNEL * (1 + 2 * between)
-    return min(1.0, max_memory / usual)
 
 
 def arriving(

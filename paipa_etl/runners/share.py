@@ -17,7 +17,8 @@ from paipa_etl.runners.stage import Stage, adapted
 from paipa_etl.runners.ticket import Ticket
 from paipa_etl.runners.window import Collect
 from paipa_etl.steps.contract import Opaque
-from paipa_etl.steps.functions import CHUNK, GONE
+from paipa_etl.steps.expanding import CHUNK
+from paipa_etl.steps.functions import GONE
 
 
 class ShareStage(Stage[Opaque]):

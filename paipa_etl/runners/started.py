@@ -8,13 +8,12 @@ from types import TracebackType
 from typing import Any
 
 from paipa_etl.background import join, start
-from paipa_etl.channel import Channel, Finished
+from paipa_etl.channel import MAX_BYTES, Channel, Finished
 from paipa_etl.errors import describe
 from paipa_etl.formats.batch import NUMBERED, size_of
 from paipa_etl.report import Report
 from paipa_etl.run import Run
 from paipa_etl.runners import janitor
-from paipa_etl.runners.parts import CHANNEL
 from paipa_etl.stop import Stopped
 from paipa_etl.turns import LoopTurn
 
@@ -117,7 +116,7 @@ async def records_in_loop(
     records: Callable[[Run], Generator[Any, None, None]], run: Run
 ) -> AsyncGenerator[Any, None]:
     """The records of a run, for an event loop: a thread pulls them, at most 1,024 ahead."""
-    channel: Channel[Any] = Channel(run.share(CHANNEL), AHEAD)
+    channel: Channel[Any] = Channel(run.share(MAX_BYTES), AHEAD)
 
     def pull(run: Run) -> Report:
         failure: BaseException | None = None

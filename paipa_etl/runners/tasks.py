@@ -39,7 +39,8 @@ class TaskStage(CallStage):
         run = self.crew.run.branch()
         try:
             with run.resources.lent(self.step.function, self.count) as lent:
-                function = retrying_in_loop(lent, self.step.retry, run, part)
+                called = self.step.at_once_in_loop(lent)
+                function = retrying_in_loop(called, self.step.retry, run, part)
                 await self._serve(function, run, part)
         except Finished:
             pass

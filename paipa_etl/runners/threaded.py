@@ -12,12 +12,12 @@ from contextlib import closing
 from functools import partial
 from typing import Any
 
-from paipa_etl.channel import Abandoned, Channel
+from paipa_etl.channel import MAX_BYTES, Abandoned, Channel
 from paipa_etl.formats.batch import NUMBERED, Batch, size_of
 from paipa_etl.report import StepCount
 from paipa_etl.run import Run
 from paipa_etl.runners.crew import Crew
-from paipa_etl.runners.parts import CHANNEL, Counted, arriving, cut, flow_of, nested, scale
+from paipa_etl.runners.parts import Counted, arriving, cut, flow_of, nested
 from paipa_etl.runners.share import ShareStage
 from paipa_etl.runners.stage import CallStage
 from paipa_etl.sources import Source
@@ -91,7 +91,6 @@ class _Plan:
         self.counts = [run.counts.add_step(str(step)) for step in steps]
         parts = cut(list(zip(steps, self.counts, strict=True)))
         self.leading, *between, self.trailing = parts
-        run.scale = scale(run.max_memory, len(between))
         ends_early = [any(step.may_end_early for step, _ in part) for part in parts]
         self._at_once = [
             at_once and not any(ends_early[place + 1 :]) for place in range(len(parts))
@@ -119,7 +118,7 @@ class _Plan:
         items = workers.queue if workers else QUEUE
         if workers and items == QUEUE:
             items = max(items, 2 * workers.count)
-        channel: Channel[Batch] = Channel(self.run.share(CHANNEL), items)
+        channel: Channel[Batch] = Channel(self.run.share(MAX_BYTES), items)
         self.crew.channels.append(channel)
         return channel
 
@@ -131,7 +130,7 @@ class _Plan:
         at_once: bool,
     ) -> None:
         step, count = counted
-        options: dict[str, Any] = {"max_bytes": self.run.share(CHANNEL), "at_once": at_once}
+        options: dict[str, Any] = {"max_bytes": self.run.share(MAX_BYTES), "at_once": at_once}
         if isinstance(step, Opaque):
             ShareStage(step, count, inlet, outlet, self.crew, **options).prepare()
             return

@@ -8,14 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from paipa_etl.channel import Abandoned, Channel, Finished
+from paipa_etl.channel import MAX_BYTES, Abandoned, Channel, Finished
 from paipa_etl.errors import FeedClosed, PlanError
 from paipa_etl.formats.batch import NUMBERED, size_of
 from paipa_etl.run import Run
 from paipa_etl.stop import Stop
 
 LIMIT = 1024  # records
-MAX_BYTES = 8 << 20
 AT_ONCE = 256
 
 

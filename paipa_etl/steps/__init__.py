@@ -16,7 +16,8 @@ from typing import Any
 from paipa_etl.errors import PlanError
 from paipa_etl.retries import OnRetry, Retry, RetryOn
 from paipa_etl.steps.contract import QUEUE, Opaque, Step, Threaded, Workers, flatten_steps
-from paipa_etl.steps.functions import Filter, FlatMap, Flatten, Map, Tap
+from paipa_etl.steps.expanding import FlatMap, Flatten
+from paipa_etl.steps.functions import Filter, Map, Tap
 from paipa_etl.steps.slices import Limit
 from paipa_etl.steps.slices import Skip as _Skip
 from paipa_etl.steps.timing import Batched, Throttle
