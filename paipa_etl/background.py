@@ -201,8 +201,9 @@ class EventLoop:
             if self._loop is None:
                 start(self.thread)
                 self._ready.wait()
-        assert self._loop is not None
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+            assert self._loop is not None
+            # Under the lock: behind the word to end, the loop would never come to begin it.
+            return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
 
     def _serve(self) -> None:
         import asyncio

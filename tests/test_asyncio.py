@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from paipa_etl import Pipeline, Skip, steps
+from paipa_etl.background import EventLoop
+from paipa_etl.stop import Stopped
 
 SOON = 20  # seconds: a hang guard
 
@@ -209,3 +211,35 @@ def test_a_cancelled_run_publishes_nothing(tmp_path: Path, workers: int | None) 
 
     asyncio.run(asyncio.wait_for(main(), SOON))
     assert target.read_text() == "old"
+
+
+def test_a_call_ends_however_closely_the_loop_is_closed_behind_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A coroutine that came behind the word to end was never begun, and never ended."""
+    loop, submit = EventLoop(), asyncio.run_coroutine_threadsafe
+    closer = threading.Thread(target=loop.close)
+    loop.call(double(1))
+
+    def closed_meanwhile(*words: Any) -> Any:
+        closer.start()
+        closer.join(0.2)  # it waits for the lock, or has ended the loop's thread by now
+        if not closer.is_alive():
+            loop.thread.join()
+        return submit(*words)
+
+    monkeypatch.setattr(asyncio, "run_coroutine_threadsafe", closed_meanwhile)
+    ended: list[BaseException] = []
+
+    def call() -> None:
+        try:
+            loop.call(asyncio.sleep(SOON))
+        except BaseException as error:
+            ended.append(error)
+
+    caller = threading.Thread(target=call)
+    caller.start()
+    caller.join(SOON / 2)
+    assert [type(error) for error in ended] == [Stopped]
+    closer.join()
+    loop.thread.join()

@@ -256,7 +256,9 @@ def test_behind_a_slow_consumer_no_more_waits_than_the_bounds_say(stage: str, si
     made = [steps.map(lambda r: r, workers=2, queue=4), steps.tap(len, workers=2, queue=4)]
     step = made if size else STAGES[stage][0]()
     pipeline = Pipeline(source, step, max_memory=budget)
-    plan = _Plan(pipeline.source, pipeline.steps, pipeline.new_run(), raw=False, at_once=False)
+    run = pipeline.new_run()
+    _, made_steps = pipeline._core(run)  # which shares the memory out
+    plan = _Plan(pipeline.source, made_steps, run, raw=False, at_once=False)
     flow = plan.records()
     for seen, _ in enumerate(itertools.islice(flow, 50), 1):
         time.sleep(0.002)
