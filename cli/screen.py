@@ -24,10 +24,11 @@ LOG_EVERY = 10.0
 
 def run(pipeline: Pipeline, arguments: argparse.Namespace) -> Report:
     """Run the pipeline; tell the report, also into a file, after a failure too."""
+    this = pipeline.new_run()
     if arguments.report:
-        _check_report(arguments.report, pipeline)
-    bar = _bar(pipeline, arguments)
-    this = pipeline.new_run(heard=bar.heard if bar else None)
+        _check_report(arguments.report, pipeline, this)
+    bar = _bar(pipeline, arguments, this)
+    this.heard = bar.heard if bar else None
     try:
         report = pipeline.run(this)
     finally:
@@ -56,12 +57,12 @@ def _tell(report: Report, arguments: argparse.Namespace) -> None:
         print(f"  {step.name}: {step.records_in:,} in, {step.records_out:,} out", file=sys.stderr)
 
 
-def _check_report(path: str, pipeline: Pipeline) -> None:
+def _check_report(path: str, pipeline: Pipeline, run: Run) -> None:
     """Refuse a report that would overwrite the data, or could not be written when all is done."""
     target = parse(path)
     if target.scheme != LOCAL:
         raise PlanError(f"--report takes a path, not {target}")
-    check_not_same(pipeline.source, write(path), "an input and the report")
+    check_not_same(pipeline.source, write(path), run, "an input and the report")
     sink = getattr(pipeline.sink, "location", None)
     if (
         sink
@@ -88,7 +89,7 @@ def show(pipeline: Pipeline, *, records: bool) -> None:
     """Show the plan, and the first records that would be written where they are asked for."""
     lines = [str(pipeline)]
     if records:
-        check_not_same(pipeline.source, pipeline.sink)
+        check_not_same(pipeline.source, pipeline.sink, pipeline.new_run())
         with closing(iter(replace(pipeline, sink=None))) as flow:
             lines += [shown(record, 2_000) for record in islice(flow, FIRST)]
     try:
@@ -117,12 +118,12 @@ def show_warning(
     print(f"paipa-etl: warning: {shown(str(message), 1_000)}", file=sys.stderr)
 
 
-def _bar(pipeline: Pipeline, arguments: argparse.Namespace) -> _Bar | _Log | None:
+def _bar(pipeline: Pipeline, arguments: argparse.Namespace, run: Run) -> _Bar | _Log | None:
     wanted = "off" if arguments.quiet else arguments.progress
     source = pipeline.source
     if wanted == "off" or (wanted == "auto" and not sys.stderr.isatty()):
         return None
-    size = source.size() if isinstance(source, FileSource) else None
+    size = source.size(run) if isinstance(source, FileSource) else None
     return _Log(size) if wanted == "log" else _Bar(size)
 
 

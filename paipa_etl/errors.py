@@ -6,8 +6,10 @@
     ├── PlanError               the plan cannot be run as it is written        exit 2
     │   └── MissingDependency   an optional package is not installed
     ├── InputError              input missing, denied, cut or damaged          exit 3
-    │   └── DamagedInput        its bytes do not decode; names the byte
+    │   ├── DamagedInput        its bytes do not decode; names the byte
+    │   └── InputUnavailable    given up on, and worth trying again later      exit 75
     ├── OutputError             the output could not be written or published   exit 6
+    │   └── OutputUnavailable   given up on, and worth trying again later      exit 75
     ├── BadRecord               one record cannot be decoded or encoded        exit 1
     ├── FeedClosed              a feed takes no more records                   exit 1
     └── StuckWorker             a step does not return though its run ended    exit 1
@@ -62,10 +64,22 @@ class DamagedInput(InputError):
         return f"{where}{self.problem} (at byte {self.byte:,})"
 
 
+class InputUnavailable(InputError):
+    """A remote input that failed in ways that pass: given up on, and worth trying again later."""
+
+    exit_code = 75
+
+
 class OutputError(PaipaError):
     """The output could not be opened, written or published; a previous one is untouched."""
 
     exit_code = 6
+
+
+class OutputUnavailable(OutputError):
+    """A remote output that failed in ways that pass: given up on, and worth trying again later."""
+
+    exit_code = 75
 
 
 class BadRecord(PaipaError, ValueError):

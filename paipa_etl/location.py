@@ -16,6 +16,8 @@ STANDARD = "-"
 LOCAL = "file"
 OBJECT = "object"
 BYTES = "bytes"
+LITERAL = frozenset({"s3", "gs", "az", "abfs", "memory"})
+"""Schemes whose keys may hold any character: nothing is quoted, and nothing is a query."""
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://(.*)", re.DOTALL)
 _CHAINED = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*::.*://", re.DOTALL)
@@ -43,6 +45,8 @@ class Location:
             return os.path.basename(self.target)
         if self.scheme in (STANDARD, OBJECT, BYTES):
             return ""
+        if self.scheme in LITERAL:
+            return self.target.rsplit("/", 1)[-1] if self.target.count("/") > 2 else ""
         from urllib.parse import unquote, urlsplit
 
         return unquote(urlsplit(self.target).path.rsplit("/", 1)[-1])
@@ -50,7 +54,9 @@ class Location:
     @property
     def is_glob(self) -> bool:
         """Whether the path holds a wildcard (which a file of that very name overrules)."""
-        return self.scheme == LOCAL and bool(_WILDCARD.search(self.target))
+        if self.scheme in (STANDARD, OBJECT, BYTES, "http", "https"):
+            return False
+        return bool(_WILDCARD.search(self.target))
 
     def __str__(self) -> str:
         """The location as a message may show it: no user info, no query, no control characters."""
@@ -129,6 +135,12 @@ def redact(url: str) -> str:
     scheme, rest = url.split("://", 1)
     parts = urlsplit(f"{scheme}://{_USER_INFO.sub('', rest)}")
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def glob_prefix(text: str) -> str:
+    """What stands before the first wildcard."""
+    found = _WILDCARD.search(text)
+    return text[: found.start()] if found else text
 
 
 def user_info(url: str) -> str:

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import os
 import queue
-from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -25,6 +33,7 @@ from paipa_etl.sources.iterables import CallableSource, IterableSource
 from paipa_etl.sources.live import Feed, QueueSource, ending
 from paipa_etl.steps.contract import Step, asks_for_threads, flatten_steps
 from paipa_etl.stores import StoreOptions
+from paipa_etl.stores.listing import matches
 from paipa_etl.stores.suffixes import codec_of, parse_suffixes
 
 if TYPE_CHECKING:
@@ -113,7 +122,7 @@ class Pipeline:
         run = run or self.new_run()
         with ending(self.source, run):
             self._check()
-            check_not_same(self.source, self.sink)
+            check_not_same(self.source, self.sink, run)
             core, steps = self._core(run)
             carry_out(core, self.source, steps, self.sink or Discard(), run)
         return run.report()
@@ -185,6 +194,7 @@ def read(
     read_ahead: bool = False,
     transport_params: dict[str, Any] | None = None,
     storage_options: dict[str, Any] | None = None,
+    allow_schemes: Sequence[str] = (),
 ) -> Pipeline:
     """Records of one location or of several, one after the other, as a pipeline without steps.
 
@@ -199,7 +209,9 @@ def read(
     if max_record < 1:
         raise PlanError(f"max_record is a number of bytes from 1, not {max_record}")
     format, codec = parse_suffixes(from_)
-    options = StoreOptions(transport_params or {}, storage_options or {})
+    options = StoreOptions(
+        transport_params or {}, storage_options or {}, schemes=tuple(allow_schemes)
+    )
     locations = tuple(map(parse, sources))
     return Pipeline(FileSource(locations, format, codec, max_record, read_ahead, options))
 
@@ -256,13 +268,23 @@ def _sink(sink: Any) -> Sinks | None:
     return made
 
 
-def check_not_same(source: Any, sink: Any, roles: str = "an input and the output") -> None:
+def check_not_same(
+    source: Any, sink: Any, run: Run, roles: str = "an input and the output"
+) -> None:
     """Refuse to write over an input; nothing is opened for it."""
     if not (isinstance(source, FileSource) and isinstance(sink, FileSink)):
         return
-    for place in source.expanded():
-        if _same(place, sink.location):
+    for place in source.locations:
+        if _overwrites(source, place, sink.location, run):
             raise PlanError(f"{sink.location} is both {roles}")
+
+
+def _overwrites(source: FileSource, place: Location, target: Location, run: Run) -> bool:
+    if place.is_glob and place.scheme != LOCAL:  # not listed for that: what matches would be read
+        return place.scheme == target.scheme and matches(place.target, target.target)
+    if place.scheme != LOCAL or target.scheme != LOCAL:
+        return _same(place, target)
+    return any(_same(entry.location, target) for entry in source.expand(place, run))
 
 
 def _same(one: Location, other: Location) -> bool:

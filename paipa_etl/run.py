@@ -11,6 +11,7 @@ from typing import Any
 
 from paipa_etl.background import AHEAD, BEHIND, EventLoop, join
 from paipa_etl.channel import MAX_BYTES
+from paipa_etl.clients import Clients
 from paipa_etl.clock import Clock
 from paipa_etl.errors import ErrorPolicy, Word, describe, never_stop
 from paipa_etl.formats.batch import Batch
@@ -19,6 +20,8 @@ from paipa_etl.resources import Resources
 from paipa_etl.stop import Stop, Stopped
 
 MAX_MEMORY = 256 << 20  # bytes: the sum of what all hand-overs of a run may hold
+RANGES = 24 << 20  # bytes of a remote input that are fetched side by side
+PARTS = 32 << 20  # bytes of a remote output: the part that grows, and those on their way
 
 
 def close(flow: object) -> None:
@@ -43,6 +46,7 @@ class Run:
         resources: Mapping[str, Any] | None = None,
         clock: Clock | None = None,
         max_memory: int = MAX_MEMORY,
+        clients: Clients | None = None,
     ) -> None:
         self.policy = ErrorPolicy(on_error)
         self.counts = Counts()
@@ -55,6 +59,11 @@ class Run:
         """Heard by what waits for input only: a run that ends it early goes on with what it has."""
         self.finishing = Stop()
         """Heard by live sources: they end when they are empty."""
+        self.aborted = Stop()
+        """Heard by what waits for an output's store: nothing is going to be published."""
+        self.clients = clients or Clients()
+        """What stores keep open; lent by another run where it was given."""
+        self._lent = clients is not None
         self.before: Run | None = None
         """What stands in front of threads among nested generators; it ends when they do."""
         self.failures: list[BaseException] = []
@@ -99,9 +108,10 @@ class Run:
     def share_out(self, stages: int) -> None:
         """Divide the memory among the hand-overs of a plan with so many steps that have workers.
 
-        Each has a channel before it, results that wait, and perhaps a channel behind it.
+        Each has a channel before it, results that wait, and perhaps a channel behind it. Ranges
+        and parts are those of a remote input and a remote output.
         """
-        usual = AHEAD + BEHIND + MAX_BYTES * (1 + 3 * stages)
+        usual = AHEAD + RANGES + BEHIND + PARTS + MAX_BYTES * (1 + 3 * stages)
         self.scale = min(1.0, self.max_memory / usual)
 
     def share(self, budget: int) -> int:
@@ -149,7 +159,7 @@ class Run:
         try:
             yield
         except Stopped:
-            if self.stop.is_set:
+            if self.stop.is_set or not self.reading_stop.is_set:
                 raise
         except Exception as error:
             self.policy.settle(error)
@@ -196,10 +206,23 @@ class Run:
         if self.before is not None:
             self.before.end()
 
+    def abort(self) -> None:
+        """End everything, what waits for the output's store too."""
+        self.aborted.set()
+        self.end()
+
     def close(self) -> None:
         """Give back what the run itself holds open; nothing waits any more."""
         self.stop.close()
         self.reading_stop.close()
+        if not self.background:  # else the output is still to be published
+            self.close_clients()
+
+    def close_clients(self) -> None:
+        """Close what stores kept open for this run."""
+        self.aborted.close()
+        if not self._lent:
+            self.clients.close()
 
     def over(self) -> None:
         """Release what steps share, end the event loop where there is one, and close."""

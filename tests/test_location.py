@@ -100,7 +100,8 @@ def test_the_name_is_the_last_part_of_the_path(spec: Any, name: str) -> None:
 def test_only_local_paths_are_globs(mark: str) -> None:
     assert parse(f"a{mark}.jsonl").is_glob
     assert not parse("a.jsonl").is_glob
-    assert not parse(f"s3://bucket/a{mark}.jsonl").is_glob
+    assert parse(f"s3://bucket/a{mark}.jsonl").is_glob
+    assert not parse(f"https://example.org/a{mark}.jsonl").is_glob
 
 
 @pytest.mark.parametrize(

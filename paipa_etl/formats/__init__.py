@@ -55,7 +55,7 @@ def register(format: Format) -> None:
 
 def by_name(word: str) -> Format:
     """The format of a name or suffix; an unknown one is an error that lists the known ones."""
-    found = _find(word)
+    found = from_suffix(word)
     if found is None:
         raise PlanError(f"unknown format {word!r}; known: {', '.join(sorted(_formats))}")
     return found
@@ -64,10 +64,11 @@ def by_name(word: str) -> Format:
 def from_name(name: str) -> Format:
     """The format that a file name (without codec suffix) tells; jsonl when it tells none."""
     dot, suffix = name.rpartition(".")[1:]
-    return (_find(suffix) if dot else None) or _formats[DEFAULT]
+    return (from_suffix(suffix) if dot else None) or _formats[DEFAULT]
 
 
-def _find(word: str) -> Format | None:
+def from_suffix(word: str) -> Format | None:
+    """The format whose name or suffix this is, without the dot."""
     known = word.lower()
     return next((f for f in _formats.values() if known == f.name or known in f.suffixes), None)
 

@@ -6,6 +6,7 @@ from collections.abc import Generator, Iterable
 from contextlib import closing
 from typing import Any, Protocol
 
+from paipa_etl.background import surely
 from paipa_etl.formats.batch import Batch
 from paipa_etl.run import Run
 from paipa_etl.sinks.files import OpenFile
@@ -48,13 +49,17 @@ def carry_out(core: Core, source: Source, steps: tuple[Step, ...], sink: Sink, r
     first, as itself.
     """
     run.background = True
-    output = sink.open(run)
     try:
-        _fill(core, output, source, steps, run)
-        output.commit()
-    except BaseException as error:
-        output.abort(error)
-        raise
+        output = sink.open(run)
+        try:
+            _fill(core, output, source, steps, run)
+            output.commit()
+        except BaseException as error:
+            surely(run.aborted.set)
+            output.abort(error)
+            raise
+    finally:
+        run.close_clients()
 
 
 def _fill(core: Core, output: OpenSink, source: Source, steps: tuple[Step, ...], run: Run) -> None:
@@ -63,7 +68,7 @@ def _fill(core: Core, output: OpenSink, source: Source, steps: tuple[Step, ...],
     if (
         isinstance(source, FileSource)
         and isinstance(output, OpenFile)
-        and source.formats() == {output.format}
+        and source.formats(run) == {output.format}
         and all(step.preserving for step in steps)
     ):
         with closing(core.batches(source, steps, run, at_once=at_once)) as batches:

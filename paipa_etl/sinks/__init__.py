@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from paipa_etl.location import Location
+from paipa_etl.run import Run
 from paipa_etl.stores import StoreOptions, StoreTable
 
 
@@ -31,8 +32,8 @@ class WriteStore:
     """How a store is written: ``open`` refuses an unwritable location before anything is read."""
 
     schemes: tuple[str, ...]
-    open: Callable[[Location, bool, StoreOptions], Target]
-    """From a location, whether an existing one may be replaced, and the store's options."""
+    open: Callable[[Location, bool, Run, StoreOptions], Target]
+    """From a location, whether an existing one may be replaced, the run, the store's options."""
 
 
 _table = StoreTable[WriteStore](

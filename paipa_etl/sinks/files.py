@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
-from paipa_etl.background import BEHIND, WriteBehind
+from paipa_etl.background import BEHIND, WriteBehind, surely
 from paipa_etl.codecs import Codec
 from paipa_etl.codecs.members import Compressor
 from paipa_etl.errors import BadRecord, OutputError, PlanError
@@ -60,8 +60,9 @@ class OpenFile:
         self._run = run
         self._codec = sink.output_codec
         compressor = self._codec.start_compressor(sink.level) if self._codec else None
-        location = sink.location
-        self._target = store_of(location).open(location, sink.clobber, sink.options)
+        location, options = sink.location, sink.options
+        store = store_of(location, options.schemes)
+        self._target = store.open(location, sink.clobber, run, options)
         self._output: Encoded | WriteBehind = Encoded(self._target, compressor, run)
         slow = compressor is not None or not self._target.cached
         if run.background and slow and not self._target.live:
@@ -129,12 +130,17 @@ class OpenFile:
     def abort(self, cause: BaseException) -> None:
         """Leave what was there before; of a live output, show what came before the cause."""
         self._closed = True
+        surely(self._run.aborted.set)
         if isinstance(self._output, WriteBehind):
             self._output.abort()
         if self._target.live and _may_still_write(cause):
             with suppress(OutputError, BrokenPipeError):  # the cause is what the caller must see
                 self._show_the_cut()
         self._target.abort(cause)
+
+    def close(self) -> None:
+        """Give back what stores kept open for a sink that is used alone."""
+        self._run.close_clients()
 
     def _show_the_cut(self) -> None:
         """Have the good records seen; never by the end of a stream, which would look whole."""
@@ -194,14 +200,17 @@ class FileSink:
         traceback: TracebackType | None,
     ) -> None:
         file = self._opened.pop()
-        if error is not None:
-            file.abort(error)
-            return
         try:
-            file.commit()
-        except BaseException as failure:
-            file.abort(failure)
-            raise
+            if error is not None:
+                file.abort(error)
+                return
+            try:
+                file.commit()
+            except BaseException as failure:
+                file.abort(failure)
+                raise
+        finally:
+            file.close()
 
     def __str__(self) -> str:
         return str(self.location)
@@ -215,19 +224,24 @@ def write(
     clobber: bool = True,
     transport_params: dict[str, Any] | None = None,
     storage_options: dict[str, Any] | None = None,
+    allow_schemes: Sequence[str] = (),
 ) -> Any:
     """Make a sink: the end of a pipeline, or alone in a ``with`` statement.
 
     ``target`` is a path, a URL, ``-``, a file object, a ``bytearray``, or a list to which
     records are appended. ``to`` overrides what its suffixes say ("jsonl.zst"), ``level``
-    is the codec's. Leaving the ``with`` block publishes, an exception leaves what was
-    there before. Raises ``PlanError`` for what cannot be.
+    is the codec's. ``transport_params`` are smart_open's words for remote stores (see
+    docs/stores.md), ``storage_options`` fsspec's for those of ``allow_schemes``.
+    Leaving the ``with`` block publishes, an exception leaves what was there before.
+    Raises ``PlanError`` for what cannot be.
     """
     if isinstance(target, list):
         return ListSink(target)
     location = parse(target)
     format, codec = parse_suffixes(to)
-    options = StoreOptions(transport_params or {}, storage_options or {})
+    options = StoreOptions(
+        transport_params or {}, storage_options or {}, schemes=tuple(allow_schemes)
+    )
     return FileSink(location, format, codec, level, clobber, options)
 
 

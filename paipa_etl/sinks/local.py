@@ -13,6 +13,7 @@ import stat
 from paipa_etl.errors import OutputError, PlanError
 from paipa_etl.interrupts import held_back
 from paipa_etl.location import LOCAL, Location
+from paipa_etl.run import Run
 from paipa_etl.sinks import Target, WriteStore, register
 from paipa_etl.sinks.standard import LiveTarget
 from paipa_etl.stores import StoreOptions
@@ -22,7 +23,7 @@ NAME_LIMIT = 255  # bytes of a file name that file systems take
 FLUSH_EVERY = 8 << 20  # bytes after which the kernel is asked to begin writing them to the disk
 
 
-def open_local(location: Location, clobber: bool, options: StoreOptions) -> Target:
+def open_local(location: Location, clobber: bool, run: Run, options: StoreOptions) -> Target:
     """The target for a path; what cannot be written is found here, before anything is read."""
     if location.target.endswith("/"):
         raise OutputError(f"{location}: names a directory; name a file in it")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from paipa_etl.errors import OutputError, PlanError
 from paipa_etl.location import BYTES, OBJECT, Location
+from paipa_etl.run import Run
 from paipa_etl.sinks import Target, WriteStore, register
 from paipa_etl.stores import StoreOptions
 
@@ -67,14 +68,14 @@ class BytesTarget:
         self._data.clear()
 
 
-def open_object(location: Location, clobber: bool, options: StoreOptions) -> Target:
+def open_object(location: Location, clobber: bool, run: Run, options: StoreOptions) -> Target:
     """The target for a file object."""
     if not callable(getattr(location.file, "write", None)):
         raise PlanError(f"{location} cannot be written: it has no write(data)")
     return ObjectTarget(location)
 
 
-def open_bytes(location: Location, clobber: bool, options: StoreOptions) -> Target:
+def open_bytes(location: Location, clobber: bool, run: Run, options: StoreOptions) -> Target:
     """The target for a ``bytearray``."""
     if not isinstance(location.file, bytearray):
         raise PlanError(f"{location} cannot be written: give a bytearray")

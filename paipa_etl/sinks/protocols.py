@@ -8,9 +8,12 @@ from typing import Any
 
 from paipa_etl.errors import OutputError, PlanError
 from paipa_etl.location import Location
-from paipa_etl.sinks import Target, WriteStore, register
+from paipa_etl.run import Run
+from paipa_etl.sinks import WriteStore, register
 from paipa_etl.stores import StoreOptions
-from paipa_etl.stores.remote import FSSPEC_ALLOWED, failures_as, fsspec_of
+from paipa_etl.stores.attempts import Attempts
+from paipa_etl.stores.port import StoreFailure
+from paipa_etl.stores.protocols import ALLOWED, ProtocolFile
 
 
 class ProtocolTarget:
@@ -19,36 +22,43 @@ class ProtocolTarget:
     live = False
     cached = False
 
-    def __init__(self, location: Location, options: StoreOptions) -> None:
-        self._location = location
-        with failures_as(OutputError, location):
-            self._filesystem, self._path = fsspec_of(location, options)
-            self._temporary = f"{self._path}.{os.urandom(8).hex()}.paipa-tmp"
-            self._file: Any = self._filesystem.open(self._temporary, "wb")
+    def __init__(self, location: Location, clobber: bool, run: Run, options: StoreOptions) -> None:
+        self._file_object: Any = None
+        self._attempts = Attempts(location, options.retry(), run.aborted, OutputError)
+        self._file = ProtocolFile(location, options, run.clients)
+        self._temporary = f"{self._file.path}.{os.urandom(8).hex()}.paipa-tmp"
+        self._clobber, self._location = clobber, location
+        self._refuse_existing()
+        filesystem = self._file.filesystem
+        self._file_object = self._told(lambda: filesystem.open(self._temporary, "wb"))
+
+    def _told(self, action: Any) -> Any:
+        return self._attempts.call(lambda: self._file.told(action))
+
+    def _refuse_existing(self) -> None:
+        with contextlib.suppress(StoreFailure):
+            self._file.stat()
+            if not self._clobber:
+                raise PlanError(f"{self._location} exists already, and --no-clobber keeps it")
 
     def write(self, data: bytes) -> None:
         """Add to the file."""
-        with failures_as(OutputError, self._location):
-            self._file.write(data)
+        self._told(lambda: self._file_object.write(data))
 
     def commit(self) -> None:
         """Publish the whole file under its name."""
-        with failures_as(OutputError, self._location):
-            self._file.close()
-            self._filesystem.mv(self._temporary, self._path)
+        self._refuse_existing()
+        self._told(self._file_object.close)
+        self._told(lambda: self._file.filesystem.mv(self._temporary, self._file.path))
+        self._file_object = None
 
     def abort(self, cause: BaseException) -> None:
         """Remove the temporary file."""
-        with contextlib.suppress(Exception):  # the cause is what the caller must see
-            self._file.close()
-            self._filesystem.rm(self._temporary)
+        file, self._file_object = self._file_object, None
+        if file is not None:
+            with contextlib.suppress(Exception):  # the cause is what the caller must see
+                file.close()
+                self._file.filesystem.rm(self._temporary)
 
 
-def open_protocol(location: Location, clobber: bool, options: StoreOptions) -> Target:
-    """The target for a URL."""
-    if not clobber:
-        raise PlanError(f"{location}: --no-clobber is for local files")
-    return ProtocolTarget(location, options)
-
-
-register(WriteStore(FSSPEC_ALLOWED, open_protocol))
+register(WriteStore(ALLOWED, ProtocolTarget))

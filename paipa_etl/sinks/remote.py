@@ -1,19 +1,144 @@
-"""S3, GCS and Azure, through smart_open: published by completing the upload, or not at all."""
+"""Uploads: published by completing them, or not at all; several parts at once, bounded."""
 
 from __future__ import annotations
 
 import contextlib
+import sys
+import warnings
+from collections import deque
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from paipa_etl.errors import OutputError, PlanError
+from paipa_etl.background import Task
+from paipa_etl.errors import OutputError, PaipaWarning, PlanError
 from paipa_etl.location import Location
+from paipa_etl.retries import Retry
+from paipa_etl.run import PARTS, Run
 from paipa_etl.sinks import Target, WriteStore, register
+from paipa_etl.stop import Stop
 from paipa_etl.stores import StoreOptions
-from paipa_etl.stores.remote import failures_as, open_smart
+from paipa_etl.stores.attempts import Attempts
+from paipa_etl.stores.port import ObjectWriter
+from paipa_etl.stores.remote import ENGINES, failures_as, object_of, open_smart
+
+FULL_SIZE_PARTS = 5_000  # parts of the first size: 40 GB; a store takes 10,000
+DOUBLED_EVERY = 500  # parts: the largest objects that S3 takes, 5 TiB, end in parts of a few GiB
+DROP_WITHIN = 2.0  # seconds that an abort may take to remove the parts
+
+
+def size_of_part(number: int, first: int) -> int:
+    """The size of a part: a store takes only so many, so those of huge objects grow.
+
+    >>> size_of_part(1, 8), size_of_part(5_000, 8), size_of_part(5_001, 8), size_of_part(6_000, 8)
+    (8, 8, 16, 32)
+    """
+    late = number - FULL_SIZE_PARTS
+    doublings: int = -(-late // DOUBLED_EVERY)
+    return first << max(doublings, 0)
 
 
 class UploadTarget:
-    """One upload; bytes become visible when it is completed."""
+    """One upload. Keeps the part that grows and those on their way: ``PARTS`` bytes at the most.
+
+    What fits into one part is published by a single request.
+    """
+
+    live = False
+    cached = False
+
+    def __init__(
+        self, location: Location, writer: ObjectWriter, clobber: bool, run: Run, retry: Retry
+    ) -> None:
+        self._location, self._writer, self._clobber = location, writer, clobber
+        self._stop, self._retry = run.aborted, retry
+        parts = run.share(PARTS) // writer.part_size - 1 if run.background else 0
+        self._parallel = min(writer.parallel, parts)
+        self._part = bytearray()
+        self._tasks: deque[Task] = deque()
+        self._number = self._size = 0
+        self._begun: Task | None = None
+        self._touched = False
+        self._open = False
+        self._attempt(partial(writer.check, clobber))
+        self._open = True
+
+    def _attempt(self, action: Callable[[], Any]) -> None:
+        Attempts(self._location, self._retry, self._stop, OutputError).call(action)
+
+    def write(self, data: bytes) -> None:
+        """Add to the upload; waits while all parts that may be on their way are."""
+        self._size += len(data)
+        view = memoryview(data)
+        while view:
+            room = size_of_part(self._number + 1, self._writer.part_size) - len(self._part)
+            if room <= 0:
+                self._send()
+                continue
+            self._part += view[:room]
+            view = view[room:]
+
+    def _send(self) -> None:
+        """Have the part that is full uploaded."""
+        self._touched = True
+        if self._begun is None:  # in a thread: an interrupt must not lose what was begun
+            self._begun = Task(partial(self._attempt, self._writer.begin))
+            self._begun.finish()
+        self._number += 1
+        part, self._part = self._part, bytearray()
+        upload = partial(self._attempt, partial(self._writer.put_part, self._number, part))
+        if self._parallel < 1:
+            upload()
+            return
+        if len(self._tasks) >= self._parallel:
+            self._tasks.popleft().finish()
+        self._tasks.append(Task(upload))
+
+    def commit(self) -> None:
+        """Publish the object, whole."""
+        self._touched = True
+        if self._begun is None:
+            self._attempt(partial(self._writer.put, self._part, self._clobber))
+        else:
+            if self._part:
+                self._send()
+            while self._tasks:
+                self._tasks.popleft().finish()
+            self._attempt(partial(self._writer.complete, self._size, self._clobber))
+        self._open = False
+
+    def abort(self, cause: BaseException) -> None:
+        """End what is on its way, and drop the parts."""
+        if not self._open:
+            return
+        self._open = False
+        self._stop.set()
+        self._part.clear()
+        for task in (*self._tasks, *([self._begun] if self._begun else [])):
+            task.abort(self._stop)
+        if self._touched:
+            self._drop()
+
+    def _drop(self) -> None:
+        stop, kept = Stop(), Retry(1, backoff=0.1)
+        attempts = Attempts(self._location, kept, stop, OutputError)
+        task = Task(lambda: attempts.call(self._writer.abort))
+        if task.ended(DROP_WITHIN):
+            with contextlib.suppress(Exception):
+                task.finish()
+                return
+        task.abort(stop)
+        advice = f"paipa-etl cleanup {self._location} removes it"
+        warnings.warn(f"{self._location}: an upload may be left over: {advice}", PaipaWarning, 2)
+
+    def __del__(self) -> None:
+        """A sink that was opened and forgotten leaves nothing behind."""
+        if getattr(self, "_open", False) and not sys.is_finalizing():
+            self.abort(GeneratorExit())
+
+
+class StreamTarget:
+    """An upload through smart_open, where its own words ask for that."""
 
     live = False
     cached = False
@@ -46,11 +171,17 @@ class UploadTarget:
             self.abort(GeneratorExit())
 
 
-def open_upload(location: Location, clobber: bool, options: StoreOptions) -> Target:
-    """The target for a URL."""
+def open_upload(location: Location, clobber: bool, run: Run, options: StoreOptions) -> Target:
+    """The target for a URL; what cannot be written is found here, before anything is read."""
+    if location.is_glob:
+        raise PlanError(f"{location}: an output is one object: it holds a wildcard")
+    writer = object_of(location, options, run.clients)
+    if writer is not None:
+        return UploadTarget(location, writer, clobber, run, options.retry())
     if not clobber:
-        raise PlanError(f"{location}: --no-clobber is for local files")
-    return UploadTarget(location, options)
+        words = ", ".join(sorted(options.transport_params))
+        raise PlanError(f"{location}: --no-clobber does not go with {words}")
+    return StreamTarget(location, options)
 
 
-register(WriteStore(("s3", "gs", "az"), open_upload))
+register(WriteStore(tuple(ENGINES), open_upload))

@@ -6,6 +6,7 @@ import os
 
 from paipa_etl.errors import OutputError
 from paipa_etl.location import STANDARD, Location
+from paipa_etl.run import Run
 from paipa_etl.sinks import Target, WriteStore, register
 from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.descriptors import write_all
@@ -52,7 +53,7 @@ class LiveTarget:
             self._end()
 
 
-def open_standard(location: Location, clobber: bool, options: StoreOptions) -> Target:
+def open_standard(location: Location, clobber: bool, run: Run, options: StoreOptions) -> Target:
     """Standard output, when there is one."""
     try:
         os.fstat(STDOUT)

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 from paipa_etl.location import Location
 from paipa_etl.run import Run
-from paipa_etl.stop import Stop
 from paipa_etl.stores import StoreOptions, StoreTable
+from paipa_etl.stores.port import Entry
 
 
 class Source(Protocol):
@@ -19,19 +19,25 @@ class Source(Protocol):
         """The records, one by one."""
 
 
+def itself(location: Location, run: Run, options: StoreOptions) -> Iterable[Entry]:
+    """A location that stands for no others."""
+    return (Entry(location),)
+
+
 @dataclass(frozen=True, eq=False)
 class ReadStore:
     """How a store is read.
 
     ``pieces`` opens a location and yields its bytes, of any size; an empty piece says
     that the input is silent for now. ``size`` is the number of bytes, where that is
-    known before reading. ``expand`` gives the locations that a wildcard stands for.
+    known before reading. ``expand`` gives what a wildcard stands for, one by one.
+    ``stat`` tells what is known of a location; its size and time may be None.
     """
 
     schemes: tuple[str, ...]
-    pieces: Callable[[Location, Stop, StoreOptions], Generator[bytes, None, None]]
-    size: Callable[[Location], int | None] = lambda _: None
-    expand: Callable[[Location], Iterable[Location]] = lambda location: (location,)
+    pieces: Callable[[Location, Run, StoreOptions], Generator[bytes, None, None]]
+    stat: Callable[[Location, Run, StoreOptions], Entry] = lambda place, _, __: Entry(place)
+    expand: Callable[[Location, Run, StoreOptions], Iterable[Entry]] = itself
     once: bool = False
     """Whether what was read is gone, and cannot be read again."""
 

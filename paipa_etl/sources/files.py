@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -18,12 +18,13 @@ from paipa_etl.errors import BadRecord, DamagedInput, PaipaWarning, PlanError, s
 from paipa_etl.formats import Format
 from paipa_etl.formats.batch import BadLine, Batch
 from paipa_etl.formats.blocks import BLOCK, DECODED_BLOCK, MAX_RECORD, Block
-from paipa_etl.location import Location
+from paipa_etl.location import LOCAL, Location
 from paipa_etl.run import Run
-from paipa_etl.sources import store_of
+from paipa_etl.sources import ReadStore, store_of
 from paipa_etl.stop import Stop, Stopped
 from paipa_etl.stores import StoreOptions
-from paipa_etl.stores.suffixes import codec_of, format_of
+from paipa_etl.stores.port import Entry
+from paipa_etl.stores.suffixes import codec_of, format_of, named_format
 
 
 class Input:
@@ -58,14 +59,29 @@ class FileSource:
     def __str__(self) -> str:
         return " + ".join(map(str, self.locations))
 
-    def expanded(self) -> list[Location]:
-        """The locations, wildcards expanded; raises when one matches nothing."""
-        return [one for place in self.locations for one in store_of(place).expand(place)]
+    def entries(self, run: Run) -> Iterator[Entry]:
+        """The inputs, wildcards expanded as they are reached; raises when one matches nothing."""
+        for place in self.locations:
+            yield from self.expand(place, run)
 
-    def size(self) -> int | None:
+    def expand(self, place: Location, run: Run) -> Iterable[Entry]:
+        """The inputs that one of the locations stands for."""
+        return self._store(place).expand(place, run, self.options)
+
+    def size(self, run: Run) -> int | None:
         """The bytes that will be read, where every store tells."""
-        sizes = [store_of(place).size(place) for place in self.expanded()]
-        return None if None in sizes else sum(size or 0 for size in sizes)
+        total = 0
+        for entry in self.entries(run):
+            if entry.size is None:
+                place = entry.location
+                entry = self._store(place).stat(place, run, self.options)
+            if entry.size is None:
+                return None
+            total += entry.size
+        return total
+
+    def _store(self, place: Location) -> ReadStore:
+        return store_of(place, self.options.schemes)
 
     def batches(self, run: Run, reads: bool) -> Generator[Batch, None, None]:
         """The batches of all inputs; each record valid, whether it is decoded or not."""
@@ -84,7 +100,7 @@ class FileSource:
             yield from run.records(batches)
 
     def _use_once(self) -> None:
-        once = [place for place in self.locations if store_of(place).once]
+        once = [place for place in self.locations if self._store(place).once]
         if self._used and once:
             raise PlanError(f"{once[0]} can be read only once, and was")
         self._used.append(True)
@@ -93,9 +109,17 @@ class FileSource:
         """The format that was asked for, or that the name tells."""
         return self.format or format_of(location)
 
-    def formats(self) -> set[Format]:
-        """The formats of all inputs."""
-        return {self.format_of(place) for place in self.expanded()}
+    def formats(self, run: Run) -> set[Format | None]:
+        """The formats of all inputs; None among them where that takes a listing of a store."""
+        found: set[Format | None] = set()
+        for place in self.locations:
+            if place.is_glob and place.scheme != LOCAL and not self.format:
+                found.add(named_format(place.target))
+            elif place.is_glob and not self.format:
+                found |= {self.format_of(entry.location) for entry in self.expand(place, run)}
+            else:
+                found.add(self.format_of(place))
+        return found
 
     def _input_batches(
         self, source: Input, pieces: Iterator[bytes], run: Run, reads: bool
@@ -121,10 +145,11 @@ class FileSource:
         """Decoded bytes of every input, each piece with the input that it is from."""
         read = _Tally()
         run.counts.bytes_in = lambda: read.total
-        for location in self.expanded():
+        for entry in self.entries(run):
+            location = entry.location
             source = Input(location)
             stop = run.reading_stop
-            with closing(store_of(location).pieces(location, stop, self.options)) as raw:
+            with closing(self._store(location).pieces(location, run, self.options)) as raw:
                 try:
                     for piece in self._decoded(location, _counted(raw, read, stop)):
                         yield source, piece

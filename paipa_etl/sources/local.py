@@ -9,13 +9,14 @@ from contextlib import contextmanager, suppress
 
 from paipa_etl.errors import InputError
 from paipa_etl.location import LOCAL, Location
+from paipa_etl.run import Run
 from paipa_etl.sources import ReadStore, register
-from paipa_etl.stop import Stop
 from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.descriptors import read_pieces
+from paipa_etl.stores.port import Entry
 
 
-def pieces(location: Location, stop: Stop, options: StoreOptions) -> Generator[bytes, None, None]:
+def pieces(location: Location, run: Run, options: StoreOptions) -> Generator[bytes, None, None]:
     """The bytes of a file; of a FIFO, those that come while a writer has it open."""
     with reading(location):
         # Without waiting: a FIFO would hold up the opening until it has a writer.
@@ -27,7 +28,7 @@ def pieces(location: Location, stop: Stop, options: StoreOptions) -> Generator[b
         if stat.S_ISREG(mode):
             advise_sequential(descriptor)
         with reading(location):
-            yield from read_pieces(descriptor, stop)
+            yield from read_pieces(descriptor, run.reading_stop)
     finally:
         os.close(descriptor)
 
@@ -47,26 +48,28 @@ def reading(location: Location) -> Generator[None, None, None]:
         raise InputError(f"{location}: {error.strerror or error}") from error
 
 
-def size(location: Location) -> int | None:
-    """The size of a regular file."""
+def stat_local(location: Location, run: Run, options: StoreOptions) -> Entry:
+    """The size of a regular file, and the time it was last modified."""
     try:
         status = os.stat(location.target)
     except OSError:
-        return None
-    return status.st_size if stat.S_ISREG(status.st_mode) else None
+        return Entry(location)
+    if not stat.S_ISREG(status.st_mode):
+        return Entry(location)
+    return Entry(location, status.st_size, f"{status.st_mtime_ns}", status.st_mtime)
 
 
-def expand(location: Location) -> Iterable[Location]:
+def expand(location: Location, run: Run, options: StoreOptions) -> Iterable[Entry]:
     """The files that a wildcard stands for, sorted; never none of them."""
     if not location.is_glob or os.path.lexists(location.target):
-        return (location,)
+        return (Entry(location),)
     import glob
 
     found = sorted(glob.glob(location.target, recursive=True))
-    files = [Location(LOCAL, path) for path in found if not os.path.isdir(path)]
+    files = [Entry(Location(LOCAL, path)) for path in found if not os.path.isdir(path)]
     if not files:
         raise InputError(f"{location}: no file matches")
     return files
 
 
-register(ReadStore((LOCAL,), pieces, size, expand))
+register(ReadStore((LOCAL,), pieces, stat_local, expand))

@@ -7,13 +7,14 @@ from collections.abc import Generator
 
 from paipa_etl.errors import InputError, PlanError
 from paipa_etl.location import BYTES, OBJECT, Location
+from paipa_etl.run import Run
 from paipa_etl.sources import ReadStore, register
-from paipa_etl.stop import Stop
 from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.descriptors import TRIP
+from paipa_etl.stores.port import Entry
 
 
-def pieces(location: Location, stop: Stop, options: StoreOptions) -> Generator[bytes, None, None]:
+def pieces(location: Location, run: Run, options: StoreOptions) -> Generator[bytes, None, None]:
     """What ``read(n)`` gives until it gives nothing; short reads are fine."""
     file = location.file
     if not callable(getattr(file, "read", None)):
@@ -33,7 +34,7 @@ def pieces(location: Location, stop: Stop, options: StoreOptions) -> Generator[b
 
 
 def bytes_pieces(
-    location: Location, stop: Stop, options: StoreOptions
+    location: Location, run: Run, options: StoreOptions
 ) -> Generator[bytes, None, None]:
     """Bytes in memory."""
     view = memoryview(location.file).cast("B")
@@ -41,5 +42,10 @@ def bytes_pieces(
         yield bytes(view[start : start + TRIP])
 
 
+def bytes_stat(location: Location, run: Run, options: StoreOptions) -> Entry:
+    """How many bytes there are."""
+    return Entry(location, memoryview(location.file).nbytes)
+
+
+register(ReadStore((BYTES,), bytes_pieces, bytes_stat))
 register(ReadStore((OBJECT,), pieces, once=True))
-register(ReadStore((BYTES,), bytes_pieces, lambda location: memoryview(location.file).nbytes))

@@ -1,29 +1,65 @@
-"""S3, GCS, Azure, HTTP and SFTP, as sequential streams through smart_open."""
+"""S3, GCS, Azure, HTTP, SFTP: in ranges that survive, or as smart_open streams them."""
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 
 from paipa_etl.errors import InputError
 from paipa_etl.location import Location
+from paipa_etl.run import Run
 from paipa_etl.sources import ReadStore, register
-from paipa_etl.stop import Stop, Stopped
+from paipa_etl.stop import Stopped
 from paipa_etl.stores import StoreOptions
+from paipa_etl.stores.attempts import Attempts
 from paipa_etl.stores.descriptors import TRIP
-from paipa_etl.stores.remote import failures_as, open_smart, waker
+from paipa_etl.stores.listing import matching
+from paipa_etl.stores.port import Entry
+from paipa_etl.stores.ranged import ranged
+from paipa_etl.stores.remote import ENGINES, failures_as, object_of, open_smart, waker
+
+Bytes = Generator[bytes, None, None]
 
 
-def pieces(location: Location, stop: Stop, options: StoreOptions) -> Generator[bytes, None, None]:
+def pieces(location: Location, run: Run, options: StoreOptions) -> Bytes:
     """The bytes of a remote object, in order."""
+    reader = object_of(location, options, run.clients)
+    if reader is None:
+        yield from stream(location, run, options)
+    else:
+        yield from ranged(reader, location, run, options)
+
+
+def stream(location: Location, run: Run, options: StoreOptions) -> Bytes:
+    """The bytes as smart_open streams them: in one request, which its client may repeat."""
     with (
         failures_as(InputError, location),
         open_smart(location, "rb", options) as file,
-        stop.waking(waker(file)),
+        run.reading_stop.waking(waker(file)),
     ):
         while piece := file.read(TRIP):
             yield piece
-            if stop.is_set:
+            if run.reading_stop.is_set:
                 raise Stopped
 
 
-register(ReadStore(("s3", "gs", "az", "http", "https", "sftp"), pieces))
+def stat(location: Location, run: Run, options: StoreOptions) -> Entry:
+    """What the store tells of one object."""
+    reader = object_of(location, options, run.clients)
+    if reader is None:
+        return Entry(location)
+    attempts = Attempts(location, options.retry(), run.reading_stop, InputError)
+    found: Entry = attempts.call(reader.stat)
+    return found
+
+
+def expand(location: Location, run: Run, options: StoreOptions) -> Iterable[Entry]:
+    """What a wildcard stands for, sorted, a page of the listing in memory; never nothing."""
+    if not location.is_glob:
+        return (Entry(location),)
+    lister = object_of(location, options, run.clients)
+    if lister is None:
+        return (Entry(location),)
+    return matching(lister, location, options, run.reading_stop)
+
+
+register(ReadStore(tuple(ENGINES), pieces, stat, expand))

@@ -3,20 +3,49 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 from paipa_etl.errors import PlanError
 from paipa_etl.location import Location
+from paipa_etl.retries import Retry
+
+TIMEOUT = 60.0  # seconds
+CONNECT_TIMEOUT = 10.0  # seconds
+RETRIES = 6
+BACKOFF = 0.5  # seconds before the first retry
 
 
 @dataclass(frozen=True)
 class StoreOptions:
-    """What is passed through to a remote store: smart_open's words, and fsspec's."""
+    """What is passed on to a store.
+
+    ``transport_params`` are smart_open's words (``client``, ``client_kwargs``,
+    ``version_id``, ``min_part_size``, ``headers`` …), and ``timeout``, ``retries``,
+    ``backoff``; ``storage_options`` are fsspec's. ``schemes`` are allowed beside those
+    that always are. ``timeout`` is the most seconds of silence.
+    """
 
     transport_params: Mapping[str, Any] = field(default_factory=dict, repr=False)
     storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    endpoint_url: str | None = field(default=None, repr=False)
+    insecure: bool = False
+    schemes: tuple[str, ...] = ()
+
+    def word(self, name: str, default: Any) -> Any:
+        """A transport parameter, or what holds without it."""
+        return self.transport_params.get(name, default)
+
+    @property
+    def timeout(self) -> float:
+        """Seconds of silence after which a request is given up."""
+        return float(self.word("timeout", TIMEOUT))
+
+    def retry(self) -> Retry:
+        """How often, and after how long, a request is made again."""
+        times, backoff = self.word("retries", RETRIES), self.word("backoff", BACKOFF)
+        return Retry(times, backoff=backoff)
 
 
 class Store(Protocol):
@@ -48,13 +77,18 @@ class StoreTable(Generic[S]):
                 raise PlanError(f"a store {self._verb} {scheme!r} already")
             self._stores[scheme] = store
 
-    def store_of(self, location: Location) -> S:
-        """The store of a location; an unknown scheme is an error that lists the known ones."""
+    def store_of(self, location: Location, allowed: Sequence[str] = ()) -> S:
+        """The store of a location; an unknown scheme is an error that lists the known ones.
+
+        ``allowed`` are schemes that fsspec may serve, beside those that are known.
+        """
         while location.scheme not in self._stores and self._modules:
             importlib.import_module(self._modules.pop(0))
-        store = self._stores.get(location.scheme)
+        scheme = "memory" if location.scheme in allowed else location.scheme
+        store = self._stores.get(location.scheme) or self._stores.get(scheme)
         if store is None:
             known = ", ".join(sorted(self._stores))
             problem = f"no store {self._verb} {location.scheme!r}; known: {known}"
+            problem += " (a protocol of fsspec's is allowed by --allow-scheme)"
             raise PlanError(f"{location}: {problem}")
         return store

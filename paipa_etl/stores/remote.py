@@ -1,82 +1,100 @@
-"""What reading and writing through smart_open and fsspec share: import, addresses, words."""
+"""Which engine serves which scheme; the words that it understands, and those of smart_open's."""
 
 from __future__ import annotations
 
 import importlib
+import inspect
 import socket
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import quote, unquote, urlsplit
 
+from paipa_etl.clients import Clients
 from paipa_etl.errors import (
     InputError,
     MissingDependency,
     OutputError,
     PaipaError,
     PlanError,
-    describe,
 )
-from paipa_etl.location import Location, user_info
+from paipa_etl.location import Location
 from paipa_etl.stop import Stopped
 from paipa_etl.stores import StoreOptions
+from paipa_etl.stores.failures import transport
+from paipa_etl.stores.port import StoreFailure
 
-EXTRAS = {
-    "s3": "s3",
-    "gs": "gcs",
-    "az": "azure",
-    "http": "http",
-    "https": "http",
-    "sftp": "sftp",
+ENGINES = {
+    "s3": "s3:S3Object",
+    "gs": "gcs:GcsObject",
+    "az": "azure:AzureObject",
+    "abfs": "azure:AzureObject",
+    "http": "http:HttpObject",
+    "https": "http:HttpObject",
+    "sftp": "sftp:SftpFile",
 }
-FSSPEC_ALLOWED = ("memory",)
+EXTRAS = {"s3": "s3", "gs": "gcs", "az": "azure", "abfs": "azure", "sftp": "sftp"}
+COMMON = frozenset({"timeout", "retries", "backoff"})
+
+
+def object_of(location: Location, options: StoreOptions, clients: Clients) -> Any:
+    """What a location names, through its engine; None where smart_open's words ask for smart_open.
+
+    Raises ``PlanError`` for words that nobody understands.
+    """
+    module, _, name = ENGINES.get(location.scheme, "protocols:ProtocolFile").partition(":")
+    engine = getattr(importlib.import_module(f"paipa_etl.stores.{module}"), name)
+    unknown = set(options.transport_params) - engine.words - COMMON
+    if unknown and unknown <= _smart_words(location.scheme):
+        return None
+    if unknown:
+        known = ", ".join(sorted(engine.words | COMMON))
+        strange = ", ".join(sorted(unknown))
+        raise PlanError(
+            f"{location}: transport_params that nobody knows: {strange}; known: {known}"
+        )
+    return engine(location, options, clients)
+
+
+def _smart_words(scheme: str) -> set[str]:
+    """The transport parameters that smart_open knows for a scheme."""
+    try:
+        transports = importlib.import_module("smart_open.transport")
+        opener = transports.get_transport({"az": "azure", "abfs": "azure"}.get(scheme, scheme)).open
+        return set(inspect.signature(opener).parameters) - {"mode"}
+    except (ImportError, NotImplementedError, AttributeError):
+        return set()
 
 
 def open_smart(location: Location, mode: str, options: StoreOptions) -> Any:
-    """A file of smart_open's for a URL; the codec is ours, so its own is off."""
+    """A sequential file of smart_open's for a URL; the codec is ours, so its own is off."""
     try:
         smart_open = importlib.import_module("smart_open")
         url = location.target
         if location.scheme == "az":  # smart_open knows it by its long name
             url = "azure" + url.removeprefix("az")
-        return smart_open.open(
-            url, mode, compression="disable", transport_params=dict(options.transport_params)
-        )
+        words = {k: v for k, v in options.transport_params.items() if k not in COMMON}
+        return smart_open.open(url, mode, compression="disable", transport_params=words)
     except (ImportError, NotImplementedError) as error:
         raise MissingDependency(f"{location.scheme}://", EXTRAS[location.scheme]) from error
-
-
-def fsspec_of(location: Location, options: StoreOptions) -> tuple[Any, str]:
-    """The file system of fsspec's, and the path in it, for a protocol that is allowed."""
-    if location.scheme not in FSSPEC_ALLOWED or "::" in location.target:
-        raise PlanError(f"the scheme of {location} is not among those that are allowed")
-    fsspec = importlib.import_module("fsspec")
-    filesystem, path = fsspec.core.url_to_fs(location.target, **options.storage_options)
-    return filesystem, path
 
 
 @contextmanager
 def failures_as(
     kind: type[InputError | OutputError], location: Location
 ) -> Generator[None, None, None]:
-    """Turn what a client raises (each has its own errors) into ours, which name the location."""
+    """Turn what smart_open raises (each client has its own errors) into ours, without its text."""
     try:
         yield
     except (PaipaError, Stopped):
         raise
     except Exception as error:
-        raise kind(problem(location, error)) from None
-
-
-def problem(location: Location, error: Exception) -> str:
-    """What went wrong with a remote location, without the secrets that the library repeats."""
-    words = describe(error).replace(location.target, str(location))
-    parts = urlsplit(location.target)
-    user = user_info(location.target)
-    for secret in (user, user.partition(":")[2], parts.query, parts.fragment):
-        for form in {secret, unquote(secret), quote(secret)} if secret else ():
-            words = words.replace(form, "…")
-    return f"{location}: {words}"
+        failure = transport(error, 0) or StoreFailure(type(error).__name__)
+        raised = kind(f"{location}: {failure}")
+        error.__traceback__ = None
+    else:
+        return
+    raised.__context__ = None
+    raise raised from None
 
 
 def waker(file: Any) -> Callable[[], None]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from paipa_etl import codecs, formats
 from paipa_etl.codecs import Codec
 from paipa_etl.formats import Format
@@ -25,3 +27,10 @@ def format_of(location: Location) -> Format:
 def codec_of(location: Location) -> Codec | None:
     """The codec that a location's name tells."""
     return codecs.split_name(location.name)[1]
+
+
+def named_format(pattern: str) -> Format | None:
+    """The format of all names that a wildcard matches, where its own end tells."""
+    end = codecs.split_name("x" + re.split(r"[*?\]]", pattern)[-1].rpartition("/")[2])[0]
+    dot, suffix = end.rpartition(".")[1:]
+    return formats.from_suffix(suffix) if dot else None

@@ -1,0 +1,112 @@
+"""Writing behind whoever hands over, and single calls beside it, such as uploads of parts."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from paipa_etl.background.threads import join, join_waking, start, surely
+from paipa_etl.channel import Abandoned, Channel, Finished
+from paipa_etl.stop import Stop
+
+BEHIND = 1 << 20  # bytes: eight blocks
+
+
+class Task:
+    """One call, made by a thread of its own."""
+
+    def __init__(self, action: Callable[[], Any]) -> None:
+        self._action = action
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._work, name="paipa-upload")
+        start(self._thread)
+
+    def _work(self) -> None:
+        try:
+            self._action()
+        except BaseException as error:  # raised again where the result is asked for
+            self._failure = error
+
+    def finish(self) -> None:
+        """Wait for the end of the call; raises what it raised."""
+        join(self._thread)
+        if self._failure is not None:
+            raise self._failure
+
+    def ended(self, seconds: float) -> bool:
+        """Whether the call ends within some seconds."""
+        join(self._thread, seconds)
+        return not self._thread.is_alive()
+
+    def abort(self, stop: Stop) -> None:
+        """Wait for the end of the call, which the stop brings about."""
+        join_waking(self._thread, stop)
+
+
+class Output(Protocol):
+    """What encoded bytes are written to: a compressor over a store's target."""
+
+    def write(self, data: bytes) -> None: ...
+    def pause(self) -> None: ...
+    def finish(self) -> None: ...
+
+
+class WriteBehind:
+    """An output whose work is done by a thread of its own, at most ``BEHIND`` bytes behind.
+
+    What the thread fails with is raised by the next call here. The thread starts with
+    the first call, when whoever made this can already abort it: an interrupt between
+    the two would leave it waiting for ever.
+    """
+
+    def __init__(self, output: Output, limit: int = BEHIND) -> None:
+        self._output = output
+        self._channel: Channel[Callable[[], Any]] = Channel(limit)
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._work, name="paipa-write-behind")
+        self._begun = False
+
+    def write(self, data: bytes) -> None:
+        """Have the bytes written."""
+        self._call(lambda: self._output.write(data), len(data))
+
+    def pause(self) -> None:
+        """Have what was written shown to readers of a live output."""
+        self._call(self._output.pause, 0)
+
+    def finish(self) -> None:
+        """Write everything, with the codec's trailer, and end the thread."""
+        self._call(self._output.finish, 0)
+        self._channel.finish()
+        join(self._thread)
+        if self._failure is not None:
+            raise self._failure
+
+    def abort(self) -> None:
+        """Drop what is not written yet and end the thread."""
+        surely(self._channel.abandon)
+        join(self._thread)
+
+    def _call(self, action: Callable[[], Any], size: int) -> None:
+        if not self._begun:
+            self._begun = True
+            start(self._thread)
+        try:
+            self._channel.put(action, size)
+        except Abandoned:
+            join(self._thread)
+            if self._failure is None:
+                raise
+            raise self._failure from None
+
+    def _work(self) -> None:
+        try:
+            while True:
+                self._channel.get()()
+        except (Finished, Abandoned):
+            pass
+        except BaseException as error:  # raised again in the thread that hands over
+            self._failure = error
+        finally:
+            self._channel.abandon()

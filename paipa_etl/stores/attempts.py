@@ -1,0 +1,76 @@
+"""Attempts: a store's requests, made again where that may help; what is said when it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NoReturn, TypeVar
+
+from paipa_etl.errors import (
+    InputError,
+    InputUnavailable,
+    OutputError,
+    OutputUnavailable,
+    PlanError,
+)
+from paipa_etl.location import Location
+from paipa_etl.retries import LONGEST, Retry
+from paipa_etl.stop import Stop, Stopped
+from paipa_etl.stores.port import StoreFailure
+from paipa_etl.waits import waker
+
+T = TypeVar("T")
+Kind = type[InputError] | type[OutputError]
+UNAVAILABLE: dict[Kind, Kind] = {InputError: InputUnavailable, OutputError: OutputUnavailable}
+
+
+class Attempts:
+    """How often one request has failed; waits before it is made again, or gives up.
+
+    Used by one thread. A stop ends the waits for the network and those between attempts.
+    """
+
+    def __init__(self, location: Location, retry: Retry, stop: Stop, kind: Kind) -> None:
+        self._location, self._retry, self._stop, self._kind = location, retry, stop, kind
+        self._failed = 0
+
+    def call(self, action: Callable[[], T]) -> T:
+        """What a request gives, made as often as it takes; raises ours when it is given up."""
+        with self._stop.waking(waker()):
+            while True:
+                self.go_on()
+                try:
+                    return action()
+                except StoreFailure as error:
+                    failure = error
+                self.failed(failure)
+
+    def go_on(self) -> None:
+        """Raises ``Stopped`` where the run has ended."""
+        if self._stop.is_set:
+            raise Stopped
+
+    def progressed(self) -> None:
+        """Bytes came: whatever fails now fails for the first time."""
+        self._failed = 0
+
+    def failed(self, failure: StoreFailure) -> None:
+        """Wait before the next attempt; raises ours where there is none."""
+        self.go_on()
+        self._failed += 1
+        seconds = self._retry.delay(failure, self._failed) if failure.again else None
+        if seconds is None:
+            self.give_up(failure)
+        self._stop.wait(max(seconds, min(failure.after or 0, LONGEST)))
+
+    def give_up(self, failure: StoreFailure) -> NoReturn:
+        """Raise ours: it names the location, and says whether another run may do better."""
+        raise ours(self._location, failure, self._kind, self._failed) from None
+
+
+def ours(location: Location, failure: StoreFailure, kind: Kind, failed: int = 1) -> Exception:
+    """The error of our own for what a store could not do."""
+    times = f" (given up after {failed} attempts)" if failure.again and failed > 1 else ""
+    if failure.kind == "exists":
+        return PlanError(f"{location} exists already, and --no-clobber keeps it")
+    raised = UNAVAILABLE[kind] if failure.again else kind
+    return raised(f"{location}: {failure}{times}")

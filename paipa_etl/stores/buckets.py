@@ -1,0 +1,28 @@
+"""Locations of the bucket stores: a bucket and a key, which is taken literally."""
+
+from __future__ import annotations
+
+from paipa_etl.errors import PlanError
+from paipa_etl.location import Location
+
+
+def bucket_and_key(location: Location) -> tuple[str, str]:
+    """The two halves of a URL; a key is anything behind the bucket's slash, and not quoted."""
+    rest = location.target.split("://", 1)[1]
+    bucket, _, key = rest.partition("/")
+    if not bucket:
+        raise PlanError(f"{location}: a bucket is missing: {location.scheme}://bucket/key")
+    if "@" in bucket:
+        problem = "credentials do not belong in a location; they come from the environment"
+        raise PlanError(f"{location}: {problem}")
+    return bucket, key
+
+
+def url_of(scheme: str, bucket: str, key: str) -> Location:
+    """The location of a key of a bucket."""
+    return Location(scheme, f"{scheme}://{bucket}/{key}")
+
+
+def key_of(prefix: str) -> str:
+    """The key of a URL that may be cut anywhere behind its scheme."""
+    return prefix.split("://", 1)[1].partition("/")[2]

@@ -1,0 +1,93 @@
+"""What the network's failures mean, whichever client library tells of them.
+
+Nothing of a library's own text is passed on: it may hold the whole URL, with its secrets.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import errno
+import os
+import socket
+import ssl
+import time
+from collections.abc import Iterator, Mapping
+
+from paipa_etl.stores.port import StoreFailure
+
+AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
+KINDS = {401: "denied", 403: "denied", 404: "missing", 410: "missing", 412: "changed"}
+WORDS = {
+    400: "the store refused the request",
+    401: "access denied: no valid credentials",
+    403: "access denied",
+    404: "there is nothing of that name",
+    410: "it is gone",
+    412: "changed while it was read",
+    429: "the store asks for fewer requests",
+    503: "the store is busy",
+}
+CUT = (
+    *("IncompleteRead", "ProtocolError", "RemoteDisconnected", "ConnectionClosed", "Chunked"),
+    *("ResponseStreamingError", "ServiceResponseError", "DecodeError", "ConnectionError"),
+    *("SSLEOFError", "SSLZeroReturnError", "BadStatusLine", "EOFError"),
+)
+SILENT = ("ReadTimeout", "ConnectTimeout", "TimeoutError", "ServiceResponseTimeout")
+
+
+def answered(
+    status: int, code: str = "", message: str = "", headers: Mapping[str, str] | None = None
+) -> StoreFailure:
+    """What an answer that is an error means; ``code`` and ``message`` are the store's own words."""
+    problem = WORDS.get(status, "the store failed" if status >= 500 else "the store refused")
+    said = f"{code}: {message}" if code and message else code or message
+    problem = f"{problem} ({said}, HTTP {status})" if said else f"{problem} (HTTP {status})"
+    after = retry_after((headers or {}).get("retry-after"))
+    return StoreFailure(problem, again=status in AGAIN, after=after, kind=KINDS.get(status, ""))
+
+
+def retry_after(value: str | None) -> float | None:
+    """The seconds that a ``Retry-After`` asks for: a number, or a date."""
+    if not value:
+        return None
+    try:
+        return max(float(value), 0)
+    except ValueError:
+        date = email.utils.parsedate_to_datetime(value) if "," in value else None
+        return max(date.timestamp() - time.time(), 0) if date else None
+
+
+def transport(error: BaseException, timeout: float) -> StoreFailure | None:
+    """What a failure on the way means: cut, refused, silent, not trusted; None for no such one."""
+    chain = [*_chain(error)]
+    for one in chain:
+        if isinstance(one, ssl.SSLCertVerificationError):
+            return StoreFailure(f"its certificate is not valid: {one.verify_message}")
+    for one in chain:
+        if isinstance(one, TimeoutError) or type(one).__name__.startswith(SILENT):
+            return StoreFailure(f"silent for {timeout:g} seconds", again=True)
+        if isinstance(one, socket.gaierror):
+            return StoreFailure(f"its host is not known: {one.strerror}", again=True)
+    for one in chain:
+        if isinstance(one, OSError) and one.errno is not None and one.errno > 0:
+            words = os.strerror(one.errno).lower()
+            return StoreFailure(words, again=one.errno not in (errno.EACCES, errno.EPERM))
+    if any(type(one).__name__.startswith(CUT) or isinstance(one, OSError) for one in chain):
+        return StoreFailure("the connection was cut", again=True)
+    return None
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An error, and what it was made of: each library keeps that in a place of its own."""
+    seen: set[int] = set()
+    todo: list[object] = [error]
+    while todo:
+        one = todo.pop(0)
+        if not isinstance(one, BaseException) or id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        inner = getattr(one, "inner_exception", None), getattr(one, "reason", None)
+        keywords = getattr(one, "kwargs", None)
+        kept = keywords.get("error") if isinstance(keywords, dict) else None
+        todo += [*one.args, *inner, kept, one.__cause__, one.__context__]

@@ -1,0 +1,280 @@
+"""Google Cloud Storage: the JSON API through google-cloud-storage's own authorised session.
+
+The client library's downloads do not tell the generation with the first bytes, and decode
+what is stored as gzip; its uploads cannot be asked how far they came. The session can.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import datetime
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from paipa_etl.clients import Clients
+from paipa_etl.errors import MissingDependency, PlanError
+from paipa_etl.location import Location
+from paipa_etl.stores import CONNECT_TIMEOUT, StoreOptions
+from paipa_etl.stores.buckets import bucket_and_key, key_of, url_of
+from paipa_etl.stores.failures import answered, transport
+from paipa_etl.stores.port import CHUNK, Body, Entry, Part, StoreFailure
+
+PART_SIZE = 8 << 20  # bytes; a multiple of 256 KiB, as a resumable upload wants
+UNIT = 256 << 10
+CONNECTIONS = 128  # that stay open: as many as transfers may run at once
+UNFINISHED = 308
+T = TypeVar("T")
+
+
+class GcsObject:
+    """One object, or a prefix, of a bucket; its stamp is its generation."""
+
+    words = frozenset({"client", "min_part_size"})
+    parallel = 0  # a resumable upload takes one part after the other
+
+    def __init__(self, location: Location, options: StoreOptions, clients: Clients) -> None:
+        self._location, self._options, self._clients = location, options, clients
+        self._bucket, self._key = bucket_and_key(location)
+        client = options.word("client", None) or _shared(options, clients)
+        self._session, self._root = client._http, client._connection.API_BASE_URL.rstrip("/")
+        self.part_size = max(int(options.word("min_part_size", PART_SIZE)) // UNIT, 1) * UNIT
+        self._upload: str | None = None
+        self._held: Part | None = None
+        self._sent = 0
+        self._sum = hashlib.md5(usedforsecurity=False)
+
+    def _request(self, verb: str, url: str, **words: Any) -> Any:
+        """The answer to a request; one that is an error is a failure."""
+        timeout = (min(CONNECT_TIMEOUT, self._options.timeout), self._options.timeout)
+        send = self._session.request
+        # The body of an answer is read by us, or not at all: nothing is decoded on the way.
+        answer = _told(
+            lambda: send(verb, url, timeout=timeout, stream=True, **words), self._options.timeout
+        )
+        if answer.status_code >= 400:
+            answer.close()
+            raise answered(answer.status_code, headers=answer.headers)
+        return answer
+
+    def _bucket_url(self, kind: str = "storage") -> str:
+        return f"{self._root}/{kind}/v1/b/{quote(self._bucket, '')}/o"
+
+    def _object_url(self) -> str:
+        return f"{self._bucket_url()}/{quote(self._key, '')}"
+
+    def _told_json(self, answer: Any) -> dict[str, Any]:
+        with answer:
+            found: dict[str, Any] = _told(answer.json, self._options.timeout)
+        return found
+
+    # Reading
+
+    def stat(self) -> Entry:
+        """Size, generation and time."""
+        return self._entry(self._told_json(self._request("GET", self._object_url())))
+
+    def _entry(self, found: dict[str, Any]) -> Entry:
+        place = url_of("gs", self._bucket, found["name"])
+        modified = datetime.fromisoformat(found["updated"]).timestamp()
+        return Entry(place, int(found["size"]), str(found["generation"]), modified)
+
+    def read_range(self, start: int, stop: int, stamp: str | None) -> Body:
+        """A range, pinned to a generation; as it is stored, gzip too."""
+        words = {"alt": "media"} | ({"ifGenerationMatch": stamp} if stamp else {})
+        headers = {"Accept-Encoding": "gzip"}  # else what is stored as gzip came decoded
+        if start or stop:
+            headers["Range"] = f"bytes={start}-{stop - 1 if stop else ''}"
+        try:
+            answer = self._request("GET", self._object_url(), params=words, headers=headers)
+        except StoreFailure as failure:
+            if "HTTP 416" in str(failure) and start == 0:
+                return Body(iter(()), 0, 0, 0, self.stat().stamp)
+            raise
+        told, chunks = answer.headers, _chunks(answer, self._options.timeout)
+        generation = told.get("x-goog-generation")
+        if answer.status_code != 206:
+            length = told.get("x-goog-stored-content-length") or told.get("content-length")
+            size = int(length) if length is not None else None
+            return Body(chunks, 0, size, size, generation, ranges=size is not None and size <= stop)
+        span, _, whole = told["content-range"].removeprefix("bytes ").partition("/")
+        first, last = map(int, span.split("-"))
+        return Body(chunks, first, last + 1, int(whole), generation)
+
+    def list_page(self, prefix: str, deep: bool, more: Any) -> tuple[list[Entry], Any]:
+        """A page of 1,000 objects whose name begins as the URL's does."""
+        words = {"prefix": key_of(prefix)} | ({"pageToken": more} if more else {})
+        words |= {} if deep else {"delimiter": "/"}
+        page = self._told_json(self._request("GET", self._bucket_url(), params=words))
+        return [self._entry(one) for one in page.get("items", ())], page.get("nextPageToken")
+
+    # Writing
+
+    def check(self, clobber: bool) -> None:
+        """Refuse a bucket that is not there, or an object that is to stay."""
+        self._clients.get(("bucket", self._bucket, self._root), self._bucket_there, id)
+        if clobber:
+            return
+        with suppress(StoreFailure):
+            self.stat()
+            raise PlanError(f"{self._location} exists already, and --no-clobber keeps it")
+
+    def _bucket_there(self) -> bool:
+        try:
+            self._request("GET", f"{self._root}/storage/v1/b/{quote(self._bucket, '')}").close()
+        except StoreFailure as failure:
+            if failure.kind == "missing":
+                raise StoreFailure("there is no such bucket", kind="missing") from None
+            if failure.kind != "denied":  # one may write who may not look
+                raise
+        return True
+
+    def _create(self, kind: str, clobber: bool, **words: Any) -> Any:
+        params = {"uploadType": kind, "name": self._key}
+        params |= {} if clobber else {"ifGenerationMatch": "0"}
+        url = self._bucket_url("upload/storage")
+        try:
+            return self._request("POST", url, params=params, **words)
+        except StoreFailure as failure:
+            if failure.kind == "changed":
+                self._accept_own()
+                return None
+            raise
+
+    def _accept_own(self) -> None:
+        """It exists already: by our own request, whose answer was lost, or by somebody else's."""
+        found = self._told_json(self._request("GET", self._object_url()))
+        if found.get("md5Hash") != _base64(self._sum):
+            raise StoreFailure("exists", kind="exists")
+
+    def put(self, data: Part, clobber: bool) -> None:
+        """Publish a small object."""
+        self._sum = hashlib.md5(data, usedforsecurity=False)
+        headers = {"Content-Type": "application/octet-stream"}
+        answer = self._create("media", clobber, data=bytes(data), headers=headers)
+        if answer is not None:
+            self._check_whole(self._told_json(answer), len(data))
+
+    def begin(self) -> None:
+        """Nothing is begun before the condition of its completion is known."""
+
+    def _session_url(self, clobber: bool = True) -> str:
+        if self._upload is None:
+            headers = {"X-Upload-Content-Type": "application/octet-stream"}
+            answer = self._create("resumable", clobber, headers=headers)
+            if answer is None:
+                raise StoreFailure("exists", kind="exists")
+            answer.close()
+            self._upload = answer.headers["location"]
+        return self._upload
+
+    def put_part(self, number: int, data: Part) -> None:
+        """Upload the part before this one; the last one is held back for the completion."""
+        if self._held is not None and self._held is not data:
+            self._send(self._held, "*")
+        if self._held is not data:
+            self._sum.update(data)
+        self._held = data
+
+    def _send(self, data: Part, size: str) -> dict[str, Any]:
+        """Send what of a part the store does not have yet; what it says of the finished object."""
+        url, end = self._session_url(), self._sent + len(data)
+        at = self._sent
+        while True:
+            span = f"bytes {at}-{end - 1}/{size}" if at < end else f"bytes */{size}"
+            body = bytes(memoryview(data)[at - self._sent :])
+            answer = self._request(
+                "PUT", url, data=body, headers={"Content-Range": span}, allow_redirects=False
+            )
+            if answer.status_code != UNFINISHED:
+                self._sent = end
+                return self._told_json(answer)
+            answer.close()
+            kept = answer.headers.get("range", "bytes=0--1").rpartition("-")[2]
+            at = max(int(kept or -1) + 1, self._sent)
+            if at == end and size == "*":
+                self._sent = end
+                return {}
+
+    def complete(self, size: int, clobber: bool) -> None:
+        """Send the last part with the whole size, which publishes the object."""
+        if not clobber:
+            self.check(clobber)
+        assert self._held is not None
+        self._check_whole(self._send(self._held, str(size)), size)
+        self._upload = self._held = None
+
+    def _check_whole(self, found: dict[str, Any], size: int) -> None:
+        told = found.get("md5Hash")
+        if int(found["size"]) != size or (told and told != _base64(self._sum)):
+            raise StoreFailure("what the store has put together is not what was sent")
+
+    def abort(self) -> None:
+        """Cancel the upload."""
+        upload, self._upload = self._upload, None
+        if upload is not None:
+            with suppress(StoreFailure):  # 499 is its answer to a cancellation
+                self._request("DELETE", upload, headers={"Content-Length": "0"}).close()
+
+
+def _base64(digest: Any) -> str:
+    return base64.b64encode(digest.digest()).decode()
+
+
+def _chunks(answer: Any, timeout: float) -> Iterator[bytes]:
+    """The bytes of an answer as they are stored; the connection is given back, or up."""
+    with answer:
+        while chunk := _told(lambda: answer.raw.read(CHUNK, decode_content=False), timeout):
+            yield chunk
+
+
+def _told(action: Callable[[], T], timeout: float) -> T:
+    """What a call to the library gives; its failure as a store's, without its own text."""
+    from google.auth.exceptions import GoogleAuthError, TransportError
+    from urllib3.exceptions import HTTPError
+
+    try:
+        return action()
+    except TransportError as error:
+        failure = transport(error, timeout) or StoreFailure("no way to the tokens", again=True)
+    except GoogleAuthError as error:
+        failure = StoreFailure(f"no credentials that can be used ({type(error).__name__})")
+    except json.JSONDecodeError:
+        failure = StoreFailure("the store's answer is not JSON", again=True)
+    except (OSError, HTTPError, ValueError) as error:  # those of requests are of OSError
+        failure = transport(error, timeout) or StoreFailure(type(error).__name__)
+    raise failure
+
+
+def _shared(options: StoreOptions, clients: Clients) -> Any:
+    """The run's client for these options."""
+    key = ("gs", options.endpoint_url, options.insecure)
+    return clients.get(key, lambda: _client(options), lambda client: client.close())
+
+
+def _client(options: StoreOptions) -> Any:
+    try:
+        from google.auth.credentials import AnonymousCredentials
+        from google.auth.exceptions import DefaultCredentialsError
+        from google.cloud import storage
+        from requests.adapters import HTTPAdapter
+    except ImportError as error:
+        raise MissingDependency("gs://", "gcs") from error
+    words: dict[str, Any] = {}
+    if options.endpoint_url:
+        words["client_options"] = {"api_endpoint": options.endpoint_url}
+    try:
+        client = storage.Client(**words)
+    except (DefaultCredentialsError, OSError):
+        # Public objects need none; of others, the store says that access is denied.
+        nobody: Any = AnonymousCredentials  # it has no types of its own
+        client = storage.Client(project="none", credentials=nobody(), **words)
+    except Exception as error:
+        raise PlanError(f"a client for gs:// cannot be made: {type(error).__name__}") from None
+    client._http.mount("https://", HTTPAdapter(pool_maxsize=CONNECTIONS))
+    client._http.mount("http://", HTTPAdapter(pool_maxsize=CONNECTIONS))
+    client._http.verify = not options.insecure
+    return client

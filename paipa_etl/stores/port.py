@@ -1,0 +1,138 @@
+"""The port: the few functions that a store of objects is to the reader, the writer, the lister.
+
+No client library is known here, and nothing is retried by a store: it says what failed, and
+whether that may pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from paipa_etl.location import Location
+
+Part = bytes | bytearray
+CHUNK = 1 << 18  # bytes that a body gives at a time, at the most
+
+
+class StoreFailure(Exception):
+    """What a store could not do.
+
+    ``again``: it may pass, and is tried again, not before ``after`` seconds where the
+    store said so. ``kind``: "missing", "denied", "changed" (it is not the object that
+    it was), "exists" (it was to be created), or nothing.
+    """
+
+    def __init__(
+        self, problem: str, *, again: bool = False, after: float | None = None, kind: str = ""
+    ) -> None:
+        super().__init__(problem)
+        self.again, self.after, self.kind = again, after, kind
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An object, as a listing or a look at it tells.
+
+    ``stamp`` changes with its content (an ETag, a generation); ``modified`` is in
+    seconds since the epoch.
+    """
+
+    location: Location
+    size: int | None = None
+    stamp: str | None = None
+    modified: float | None = None
+
+
+@dataclass
+class Body:
+    """The answer to a request for bytes: ``chunks`` are those from ``start`` to ``end``.
+
+    ``end`` is what was promised, where it was; ``size`` and ``stamp`` are the whole
+    object's. ``ranges`` says that another part of it can be asked for. Closing the
+    chunks gives the connection up, or back where all of them were taken.
+    """
+
+    chunks: Iterator[bytes]
+    start: int = 0
+    end: int | None = None
+    size: int | None = None
+    stamp: str | None = None
+    ranges: bool = True
+
+    def close(self) -> None:
+        """Take no more of it."""
+        close = getattr(self.chunks, "close", None)
+        if close is not None:
+            close()
+
+
+class ObjectReader(Protocol):
+    """One object that can be read; every method may be called by several threads."""
+
+    def stat(self) -> Entry:
+        """What is known of the object, without reading it."""
+
+    def read_range(self, start: int, stop: int, stamp: str | None) -> Body:
+        """Ask for the bytes from ``start`` to before ``stop``, of the object of that stamp only."""
+
+
+class ObjectLister(Protocol):
+    """A store whose objects can be listed."""
+
+    def list_page(self, prefix: str, deep: bool, more: Any) -> tuple[list[Entry], Any]:
+        """A page of the objects whose URL begins with a prefix, sorted, and where the next begins.
+
+        ``more`` is None for the first page; after the last one, None is given. Unless ``deep``,
+        those in folders behind the prefix may be left out.
+        """
+
+
+@dataclass(frozen=True)
+class Upload:
+    """An upload that was begun and neither completed nor aborted."""
+
+    name: str
+    location: Location
+    begun: float | None
+    """In seconds since the epoch."""
+
+
+class ObjectWriter(Protocol):
+    """One object that can be written; ``put_part`` may be called by several threads.
+
+    ``part_size`` is the size of its first parts, in bytes, ``parallel`` how many may be
+    on their way at once.
+    """
+
+    part_size: int
+    parallel: int
+
+    def check(self, clobber: bool) -> None:
+        """Refuse what cannot be written: no such bucket, or an object that is to stay."""
+
+    def put(self, data: Part, clobber: bool) -> None:
+        """Publish a small object whole."""
+
+    def begin(self) -> None:
+        """Begin an upload of parts."""
+
+    def put_part(self, number: int, data: Part) -> None:
+        """Upload one part; numbers begin with 1. A part that is put again replaces itself."""
+
+    def complete(self, size: int, clobber: bool) -> None:
+        """Publish the parts as one object; raises unless it is whole."""
+
+    def abort(self) -> None:
+        """Drop the parts."""
+
+
+class UploadLister(Protocol):
+    """A store that tells which uploads were left over."""
+
+    def upload_page(self, prefix: str, more: Any) -> tuple[list[Upload], Any]:
+        """A page of the uploads to URLs that begin with a prefix, and where the next begins."""
+
+    def drop(self, upload: Upload) -> None:
+        """Remove one."""

@@ -1,0 +1,300 @@
+"""S3 and what speaks its protocol, through boto3: the user's own client, or one of a run's."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any, TypeVar
+
+from paipa_etl.clients import Clients
+from paipa_etl.errors import MissingDependency, PlanError
+from paipa_etl.location import Location
+from paipa_etl.stores import CONNECT_TIMEOUT, StoreOptions
+from paipa_etl.stores.buckets import bucket_and_key, key_of, url_of
+from paipa_etl.stores.failures import AGAIN, answered, transport
+from paipa_etl.stores.port import CHUNK, Body, Entry, Part, StoreFailure, Upload
+
+PART_SIZE = 8 << 20  # bytes of a part; S3 takes from 5 MiB on
+CONNECTIONS = 128  # that a client keeps open: as many as transfers may run at once
+CODES = {"SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "Throttling"}
+CODES |= {"ThrottlingException", "RequestTimeTooSkewed", "ConditionalRequestConflict"}
+T = TypeVar("T")
+
+
+class S3Object:
+    """One object, or a prefix, of a bucket."""
+
+    schemes = ("s3",)
+    words = frozenset({"client", "client_kwargs", "version_id", "min_part_size"})
+
+    def __init__(self, location: Location, options: StoreOptions, clients: Clients) -> None:
+        self._location, self._options = location, options
+        self._bucket, self._key = bucket_and_key(location)
+        self._client = options.word("client", None) or _shared(options, clients)
+        self._version = options.word("version_id", None)
+        self._upload: str | None = None
+        self._parts: dict[int, str] = {}
+        self._sums: dict[int, bytes] = {}
+        self._clients = clients
+        self.part_size = max(int(options.word("min_part_size", PART_SIZE)), 5 << 20)
+        self.parallel = 3
+
+    def _call(self, verb: str, **words: Any) -> Any:
+        """One request about the object; what it fails with is raised as a store's failure."""
+        words |= {"Bucket": self._bucket}
+        return _told(lambda: getattr(self._client, verb)(**words), self._options.timeout)
+
+    # Reading
+
+    def stat(self) -> Entry:
+        """Size, ETag and time."""
+        version = {"VersionId": self._version} if self._version else {}
+        found = self._call("head_object", Key=self._key, **version)
+        modified = found["LastModified"].timestamp()
+        return Entry(self._location, found["ContentLength"], found["ETag"], modified)
+
+    def read_range(self, start: int, stop: int, stamp: str | None) -> Body:
+        """A range, pinned to an ETag; all of it where ``stop`` is 0."""
+        words = {"Range": f"bytes={start}-{stop - 1 if stop else ''}"} if start or stop else {}
+        words |= {"IfMatch": stamp} if stamp else {}
+        words |= {"VersionId": self._version} if self._version else {}
+        try:
+            found = self._call("get_object", Key=self._key, **words)
+        except StoreFailure as failure:
+            if "HTTP 416" in str(failure) and start == 0:
+                return Body(iter(()), 0, 0, 0, self.stat().stamp)
+            raise
+        length = found["ContentLength"]
+        first, size = content_range(found.get("ContentRange"), length)
+        chunks = _chunks(found["Body"], self._options.timeout)
+        ranged = "ContentRange" in found or size <= (stop or size)
+        return Body(chunks, first, first + length, size, found["ETag"], ranged)
+
+    def list_page(self, prefix: str, deep: bool, more: Any) -> tuple[list[Entry], Any]:
+        """A page of 1,000 objects whose key begins as the URL's does."""
+        words = (more or {}) | ({} if deep else {"Delimiter": "/"})
+        page = self._call("list_objects_v2", Prefix=key_of(prefix), **words)
+        entries = [self._entry(one) for one in page.get("Contents", ())]
+        if not page.get("IsTruncated"):
+            return entries, None
+        return entries, {"ContinuationToken": page["NextContinuationToken"]}
+
+    def _entry(self, one: Any) -> Entry:
+        place = url_of("s3", self._bucket, one["Key"])
+        return Entry(place, one["Size"], one["ETag"], one["LastModified"].timestamp())
+
+    # Writing
+
+    def check(self, clobber: bool) -> None:
+        """Refuse a bucket that is not there, or an object that is to stay."""
+        self._clients.get(("bucket", self._bucket, id(self._client)), self._bucket_there, id)
+        if not clobber and self._exists():
+            raise StoreFailure("exists", kind="exists")
+
+    def _bucket_there(self) -> bool:
+        try:
+            self._call("head_bucket")
+        except StoreFailure as failure:
+            if failure.kind == "missing":
+                raise StoreFailure("there is no such bucket", kind="missing") from None
+            if failure.kind != "denied":  # one may write who may not look
+                raise
+        return True
+
+    def _exists(self) -> bool:
+        try:
+            self.stat()
+        except StoreFailure as failure:
+            if failure.kind != "missing":
+                raise
+            return False
+        return True
+
+    def put(self, data: Part, clobber: bool) -> None:
+        """Publish a small object; its MD5 goes along, for the store to compare."""
+        once = {} if clobber else {"IfNoneMatch": "*"}
+        found = hashlib.md5(data, usedforsecurity=False)
+        try:
+            self._call("put_object", Key=self._key, Body=data, ContentMD5=_base64(found), **once)
+        except StoreFailure as failure:
+            if failure.kind == "changed":  # of a put, that says that it exists
+                self._accept_own(found.hexdigest())
+                return
+            raise
+
+    def _accept_own(self, etag: str) -> None:
+        """It exists already: by our own put, whose answer was lost, or by somebody else's."""
+        if self.stat().stamp != f'"{etag}"':
+            raise StoreFailure("exists", kind="exists")
+
+    def begin(self) -> None:
+        """Begin a multipart upload."""
+        if self._upload is None:
+            self._upload = self._call("create_multipart_upload", Key=self._key)["UploadId"]
+
+    def put_part(self, number: int, data: Part) -> None:
+        """Upload one part, compared by its MD5."""
+        found = hashlib.md5(data, usedforsecurity=False)
+        words = {"UploadId": self._upload, "PartNumber": number, "ContentMD5": _base64(found)}
+        part = self._call("upload_part", Key=self._key, Body=data, **words)
+        self._parts[number], self._sums[number] = part["ETag"], found.digest()
+
+    def complete(self, size: int, clobber: bool) -> None:
+        """Publish the parts; where the answer was lost, look whether they are published."""
+        if not clobber and self._exists():  # not every server heeds the condition at completion
+            raise StoreFailure("exists", kind="exists")
+        parts = [{"PartNumber": n, "ETag": self._parts[n]} for n in sorted(self._parts)]
+        once = {} if clobber else {"IfNoneMatch": "*"}
+        try:
+            done = self._call(
+                "complete_multipart_upload",
+                Key=self._key,
+                UploadId=self._upload,
+                MultipartUpload={"Parts": parts},
+                **once,
+            )
+            etag = done.get("ETag") or self.stat().stamp or ""
+        except StoreFailure as failure:
+            if "NoSuchUpload" not in str(failure) and failure.kind != "changed":
+                raise
+            etag = self._published(size, str(failure))
+        self._upload = None
+        if self._expected() and etag.strip('"') != self._expected():
+            raise StoreFailure("what the store has put together is not what was sent")
+        if not self._expected() and self.stat().size != size:
+            raise StoreFailure("what the store has put together has another size")
+
+    def _published(self, size: int, problem: str) -> str:
+        """The ETag of the object that an unanswered completion published; else the failure."""
+        found = self.stat()
+        expected = self._expected()
+        if found.size != size or (expected and (found.stamp or "").strip('"') != expected):
+            raise StoreFailure(f"the upload is gone ({problem})")
+        return found.stamp or ""
+
+    def _expected(self) -> str:
+        """The ETag of the parts together, where the store's ETags are MD5 sums; else nothing."""
+        plain = all(self._parts[n].strip('"') == self._sums[n].hex() for n in self._parts)
+        together = b"".join(self._sums[n] for n in sorted(self._sums))
+        whole = hashlib.md5(together, usedforsecurity=False).hexdigest()
+        return f"{whole}-{len(self._sums)}" if plain else ""
+
+    def abort(self) -> None:
+        """Drop the parts."""
+        if self._upload is not None:
+            self._drop(self._key, self._upload)
+            self._upload = None
+
+    def _drop(self, key: str, upload: str) -> None:
+        try:
+            self._call("abort_multipart_upload", Key=key, UploadId=upload)
+        except StoreFailure as failure:
+            if failure.kind != "missing":
+                raise
+
+    def upload_page(self, prefix: str, more: Any) -> tuple[list[Upload], Any]:
+        """A page of the multipart uploads that were neither completed nor aborted."""
+        page = self._call("list_multipart_uploads", Prefix=key_of(prefix), **(more or {}))
+        found = [
+            Upload(
+                one["UploadId"],
+                url_of("s3", self._bucket, one["Key"]),
+                one["Initiated"].timestamp(),
+            )
+            for one in page.get("Uploads", ())
+        ]
+        if not page.get("IsTruncated"):
+            return found, None
+        marks = {"KeyMarker": "NextKeyMarker", "UploadIdMarker": "NextUploadIdMarker"}
+        return found, {name: page[following] for name, following in marks.items()}
+
+    def drop(self, upload: Upload) -> None:
+        """Remove a left-over upload."""
+        self._drop(bucket_and_key(upload.location)[1], upload.name)
+
+
+def content_range(value: str | None, length: int) -> tuple[int, int]:
+    """First byte and whole size of an answer: those of its ``Content-Range``, or all there is."""
+    if value is None:
+        return 0, length
+    span, _, size = value.removeprefix("bytes ").partition("/")
+    return int(span.partition("-")[0]), int(size)
+
+
+def _base64(digest: Any) -> str:
+    return base64.b64encode(digest.digest()).decode()
+
+
+def _chunks(body: Any, timeout: float) -> Iterator[bytes]:
+    """The bytes of an answer as they are stored; the connection is given back, or up."""
+    with closing(body):
+        while chunk := _told(lambda: body.read(CHUNK), timeout):
+            yield chunk
+
+
+def _told(action: Callable[[], T], timeout: float) -> T:
+    """What a call to the library gives; its failure as a store's, without its own text."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        return action()
+    except ClientError as error:
+        answer = error.response
+        code = answer.get("Error", {}).get("Code", "")
+        message = answer.get("Error", {}).get("Message") or ""
+        meta = answer.get("ResponseMetadata", {})
+        status, headers = meta.get("HTTPStatusCode", 0), meta.get("HTTPHeaders", {})
+        if code in CODES and status not in AGAIN:
+            status = 503
+        failure = answered(status, "" if code.isdigit() else code, message, headers)
+    except (OSError, BotoCoreError, EOFError, ValueError) as error:
+        failure = transport(error, timeout) or _unsent(error)
+    raise failure
+
+
+def _unsent(error: Exception) -> StoreFailure:
+    """A request that the library did not send: no credentials, or a name that cannot be."""
+    kind = type(error).__name__
+    if "Credential" in kind or "Token" in kind or "Profile" in kind or "SSO" in kind:
+        problem = f"no credentials that can be used ({kind}): set AWS_ACCESS_KEY_ID and its secret"
+        return StoreFailure(f"{problem}, or AWS_PROFILE", kind="denied")
+    return StoreFailure(f"the request could not be made ({kind})")
+
+
+def _shared(options: StoreOptions, clients: Clients) -> Any:
+    """The run's client for these options."""
+    words = dict(options.word("client_kwargs", {}))
+    if options.endpoint_url:
+        words.setdefault("endpoint_url", options.endpoint_url)
+    if options.insecure:
+        words.setdefault("verify", False)
+    key = ("s3", options.timeout, *sorted((name, str(value)) for name, value in words.items()))
+    return clients.get(key, lambda: _client(words, options.timeout), lambda client: client.close())
+
+
+def _client(words: dict[str, Any], timeout: float) -> Any:
+    try:
+        import boto3
+        from botocore.config import Config
+    except ImportError as error:
+        raise MissingDependency("s3://", "s3") from error
+    # Attempts are made by us, a range at a time; MD5 is what every server of the protocol knows.
+    config = Config(
+        connect_timeout=min(CONNECT_TIMEOUT, timeout),
+        read_timeout=timeout,
+        retries={"total_max_attempts": 1},
+        max_pool_connections=CONNECTIONS,
+        tcp_keepalive=True,
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+    )
+    given = words.pop("config", None)
+    try:
+        return boto3.session.Session().client(
+            "s3", config=config.merge(given) if given else config, **words
+        )
+    except Exception as error:
+        problem = f"a client for S3 cannot be made: {type(error).__name__}"
+    raise PlanError(f"{problem}; see region, profile and client_kwargs")
