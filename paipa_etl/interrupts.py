@@ -12,8 +12,10 @@ INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 @contextmanager
 def held_back() -> Generator[None, None, None]:
     """Have interrupts come behind the block. Threads that it starts never get any."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
+        # Each call handles what came before it: one that raises must not leave them blocked.
+        signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS)
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

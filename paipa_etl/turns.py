@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from threading import Lock
+from signal import SIG_BLOCK, pthread_sigmask
+from threading import Lock, current_thread, main_thread
 from time import perf_counter
 from typing import TYPE_CHECKING, TypeVar
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     import asyncio
 
 R = TypeVar("R")
+
+LOOK_UP = 0.5  # seconds after which the main thread's wait lets a signal be handled
 
 
 class Turn:
@@ -27,6 +30,12 @@ class Turn:
 
     def wait(self, timeout: float = -1) -> bool:
         """Wait to be woken; false when the seconds have passed before."""
+        if timeout < 0 and current_thread() is main_thread():
+            # A signal that the kernel gave to another thread (as it does while the main
+            # thread starts one) wakes nobody: CPython sees it when the wait has ended.
+            while not self._lock.acquire(timeout=LOOK_UP):
+                pthread_sigmask(SIG_BLOCK, ())  # which has CPython look for it
+            return True
         return self._lock.acquire(timeout=timeout)
 
     def wake(self) -> bool:

@@ -24,9 +24,11 @@ def open_descriptors() -> set[str]:
     found = set()
     for entry in Path("/dev/fd").iterdir():
         try:
-            found.add(f"{entry.name} {os.readlink(f'/proc/self/fd/{entry.name}')}")
+            target = os.readlink(f"/proc/self/fd/{entry.name}")
         except OSError:  # the descriptor of the listing itself
             continue
+        if not target.startswith("/var/lib/libuuid"):  # the system's, once for the process
+            found.add(f"{entry.name} {target}")
     return found
 
 

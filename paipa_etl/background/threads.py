@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from paipa_etl.interrupts import held_back
 from paipa_etl.stop import Stop
+from paipa_etl.turns import LOOK_UP
 
 AGAIN = 0.1  # seconds after which a thread that should end is woken once more
 
@@ -44,5 +45,9 @@ def join_waking(thread: threading.Thread, stop: Stop) -> None:
 
 def join(thread: threading.Thread, timeout: float | None = None) -> None:
     """Wait for a thread, where it was started and is another than this one."""
-    if thread.is_alive() and thread is not threading.current_thread():
+    here = threading.current_thread()
+    if timeout is None and here is threading.main_thread():
+        while thread.is_alive():  # so that a signal is handled that another thread was given
+            thread.join(LOOK_UP)
+    elif thread.is_alive() and thread is not here:
         thread.join(timeout)

@@ -10,7 +10,7 @@ from paipa_etl.errors import OutputError, PlanError
 from paipa_etl.location import Location
 from paipa_etl.run import Run
 from paipa_etl.sinks import WriteStore, register
-from paipa_etl.stores import StoreOptions
+from paipa_etl.stores import StoreOptions, check_words
 from paipa_etl.stores.attempts import Attempts
 from paipa_etl.stores.port import StoreFailure
 from paipa_etl.stores.protocols import ALLOWED, ProtocolFile
@@ -24,6 +24,7 @@ class ProtocolTarget:
 
     def __init__(self, location: Location, clobber: bool, run: Run, options: StoreOptions) -> None:
         self._file_object: Any = None
+        check_words(location, options, ProtocolFile.words)
         self._attempts = Attempts(location, options.retry(), run.aborted, OutputError)
         self._file = ProtocolFile(location, options, run.clients)
         self._temporary = f"{self._file.path}.{os.urandom(8).hex()}.paipa-tmp"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
+from functools import partial
 
 from paipa_etl.errors import InputError
 from paipa_etl.location import Location
@@ -13,7 +14,7 @@ from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.attempts import Attempts
 from paipa_etl.stores.descriptors import TRIP
 from paipa_etl.stores.listing import matching
-from paipa_etl.stores.port import Entry
+from paipa_etl.stores.port import Entry, ObjectReader, StoreFailure
 from paipa_etl.stores.ranged import ranged
 from paipa_etl.stores.remote import ENGINES, failures_as, object_of, open_smart, waker
 
@@ -53,13 +54,26 @@ def stat(location: Location, run: Run, options: StoreOptions) -> Entry:
 
 
 def expand(location: Location, run: Run, options: StoreOptions) -> Iterable[Entry]:
-    """What a wildcard stands for, sorted, a page of the listing in memory; never nothing."""
-    if not location.is_glob:
-        return (Entry(location),)
-    lister = object_of(location, options, run.clients)
+    """What a wildcard stands for, sorted, a page of the listing in memory; never nothing.
+
+    An object of that very name overrules it: names may hold wildcards.
+    """
+    lister = object_of(location, options, run.clients) if location.is_glob else None
     if lister is None:
         return (Entry(location),)
-    return matching(lister, location, options, run.reading_stop)
+    attempts = Attempts(location, options.retry(), run.reading_stop, InputError)
+    itself: Entry | None = attempts.call(partial(found, lister))
+    return (itself,) if itself else matching(lister, location, options, run.reading_stop)
+
+
+def found(reader: ObjectReader) -> Entry | None:
+    """What there is of a name; None where there is nothing, or a folder."""
+    try:
+        return reader.stat()
+    except StoreFailure as failure:
+        if failure.again:
+            raise
+        return None
 
 
 register(ReadStore(tuple(ENGINES), pieces, stat, expand))

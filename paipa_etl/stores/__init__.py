@@ -48,6 +48,19 @@ class StoreOptions:
         return Retry(times, backoff=backoff)
 
 
+COMMON = frozenset({"timeout", "retries", "backoff"})
+"""Transport parameters that every store understands."""
+
+
+def check_words(location: Location, options: StoreOptions, words: frozenset[str]) -> None:
+    """Refuse transport parameters that a store does not understand."""
+    if unknown := set(options.transport_params) - words - COMMON:
+        known, strange = ", ".join(sorted(words | COMMON)), ", ".join(sorted(unknown))
+        raise PlanError(
+            f"{location}: transport_params that nobody knows: {strange}; known: {known}"
+        )
+
+
 class Store(Protocol):
     """One way to read or to write the locations of some schemes."""
 

@@ -27,6 +27,7 @@ PART_SIZE = 8 << 20  # bytes; a multiple of 256 KiB, as a resumable upload wants
 UNIT = 256 << 10
 CONNECTIONS = 128  # that stay open: as many as transfers may run at once
 UNFINISHED = 308
+BOUNDARY = b"paipa-etl-9f86d081884c7d659a2feaa0c55ad015"
 T = TypeVar("T")
 
 
@@ -151,15 +152,24 @@ class GcsObject:
             raise StoreFailure("exists", kind="exists")
 
     def put(self, data: Part, clobber: bool) -> None:
-        """Publish a small object."""
+        """Publish a small object; its MD5 goes along, for the store to compare."""
         self._sum = hashlib.md5(data, usedforsecurity=False)
-        headers = {"Content-Type": "application/octet-stream"}
-        answer = self._create("media", clobber, data=bytes(data), headers=headers)
+        about = json.dumps({"name": self._key, "md5Hash": _base64(self._sum)}).encode()
+        body = b"".join(
+            (
+                b"--%b\r\nContent-Type: application/json\r\n\r\n%b\r\n" % (BOUNDARY, about),
+                b"--%b\r\nContent-Type: application/octet-stream\r\n\r\n" % BOUNDARY,
+                data,
+                b"\r\n--%b--" % BOUNDARY,
+            )
+        )
+        headers = {"Content-Type": f"multipart/related; boundary={BOUNDARY.decode()}"}
+        answer = self._create("multipart", clobber, data=body, headers=headers)
         if answer is not None:
             self._check_whole(self._told_json(answer), len(data))
 
     def begin(self) -> None:
-        """Nothing is begun before the condition of its completion is known."""
+        """Nothing is begun before the first part is sent."""
 
     def _session_url(self, clobber: bool = True) -> str:
         if self._upload is None:

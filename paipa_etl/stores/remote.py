@@ -19,7 +19,7 @@ from paipa_etl.errors import (
 )
 from paipa_etl.location import Location
 from paipa_etl.stop import Stopped
-from paipa_etl.stores import StoreOptions
+from paipa_etl.stores import COMMON, StoreOptions
 from paipa_etl.stores.failures import transport
 from paipa_etl.stores.port import StoreFailure
 
@@ -33,7 +33,6 @@ ENGINES = {
     "sftp": "sftp:SftpFile",
 }
 EXTRAS = {"s3": "s3", "gs": "gcs", "az": "azure", "abfs": "azure", "sftp": "sftp"}
-COMMON = frozenset({"timeout", "retries", "backoff"})
 
 
 def object_of(location: Location, options: StoreOptions, clients: Clients) -> Any:
