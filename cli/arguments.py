@@ -10,7 +10,7 @@ from typing import Any
 
 from paipa_etl import __version__
 
-RESERVED = ("run", "check", "replay", "cleanup")
+RESERVED = ("run", "check", "replay")
 SIZES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 DESCRIPTION = "Stream files through Python steps into a file, whole or not at all."
@@ -18,6 +18,8 @@ USAGE = "paipa-etl [options] IN [IN ...] OUT"
 EPILOG = """\
 IN and OUT: a path, a glob, a URL (s3:// gs:// az:// https:// sftp://), - for a standard stream.
 One operand: to standard output. None: standard input to standard output.
+An OUT with {stem}, {name}, {path} or {index} is one output for each input.
+paipa-etl cleanup URL: remove what killed runs left over (see paipa-etl cleanup --help).
 F: module:name, file.py:name, 'file.py:factory("eu", n=3)', or 'lambda r: ...'; F@8: 8 threads.
 Every option can be set by a variable: PAIPA_ETL_ON_ERROR=skip.
 Exit: 0 done, 1 bad record or step, 2 usage, 3 input, 4 done with skipped records, 6 output."""
@@ -56,6 +58,8 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
 def _split(
     operands: list[str], arguments: argparse.Namespace, parser: argparse.ArgumentParser
 ) -> tuple[list[str], str]:
+    if arguments.files_from is not None:
+        return _from_file(operands, arguments, parser)
     if arguments.output is not None:
         return operands or ["-"], arguments.output
     if len(operands) < 2:
@@ -67,6 +71,32 @@ def _split(
             f"with -o if it is to be replaced"
         )
     return inputs, output
+
+
+def _from_file(
+    operands: list[str], arguments: argparse.Namespace, parser: argparse.ArgumentParser
+) -> tuple[list[str], str]:
+    """The inputs that a file lists, a line each; blank lines and those with # are left out."""
+    output = arguments.output if arguments.output is not None else "-"
+    if operands and arguments.output is None:
+        output = operands.pop()
+    if operands:
+        parser.error("--files-from gives the inputs: the one operand is the output")
+    try:
+        with open(0 if arguments.files_from == "-" else arguments.files_from) as file:
+            lines = [line.strip("\r\n") for line in file]
+    except (OSError, UnicodeDecodeError) as error:
+        parser.error(f"--files-from {arguments.files_from}: {error}")
+    inputs = [line for line in lines if line.strip() and not line.startswith("#")]
+    if not inputs:
+        parser.error(f"--files-from {arguments.files_from}: lists no input")
+    return inputs, output
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"not a number from 1: {text!r}")
+    return int(text)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -94,6 +124,15 @@ def _parser() -> argparse.ArgumentParser:
     add("--unordered", action="store_true", help="F@N: records go on as they are done")
     add("--max-memory", type=size, metavar="SIZE", help="256M; most of all that waits in a run")
     add("--max-record", type=size, default=64 << 20, metavar="SIZE", help="64M; most of one record")
+    add("--files-from", metavar="FILE", help="read the inputs from a file, one a line")
+    add("--transfers", type=_count, default=4, metavar="N", help="how many outputs at once")
+    add("--fail-fast", action="store_true", help="one failed input ends them all")
+    add("--skip-done", action="store_true", help="leave inputs whose output is newer")
+    add("--endpoint-url", metavar="URL", help="the address of s3://, gs:// or az://")
+    add("--timeout", type=float, metavar="S", help="60; most seconds of silence of a store")
+    add("--allow-scheme", action="append", metavar="S", help="one more protocol of fsspec's")
+    add("--insecure", action="store_true", help="trust any certificate and host key")
+    add("--http-put", action="store_true", help="write an http:// OUT by PUT")
     add("--no-clobber", action="store_true", help="keep an output that exists (exit 2)")
     add("-n", "--dry-run", action="store_true", help="show plan and first records, write nothing")
     add("--explain", action="store_true", help="show the plan, read nothing")

@@ -44,10 +44,15 @@ def entry() -> None:
 
 def main(argv: list[str]) -> int:
     """Run the command; the exit code."""
-    arguments = parse_arguments(argv)
+    if argv[:1] == ["cleanup"]:
+        from paipa_etl.cli import cleanup
+
+        arguments, action = cleanup.parse_arguments(argv[1:]), cleanup.run
+    else:
+        arguments, action = parse_arguments(argv), _run
     _handle_signals()
     try:
-        return _run(arguments)
+        return action(arguments)
     except Interrupted as interrupt:
         print("paipa-etl: interrupted before the end of the run", file=sys.stderr)
         return 128 + interrupt.number
@@ -79,6 +84,12 @@ def _run(arguments: argparse.Namespace) -> int:
         return 0
     gc.freeze()
     gc.set_threshold(GENERATION, 20, 100)
+    if arguments.insecure:
+        print("paipa-etl: warning: certificates and host keys are not verified", file=sys.stderr)
+    if plan.is_many(pipeline):
+        from paipa_etl.cli import transfers
+
+        return transfers.run(pipeline, arguments)
     report = screen.run(pipeline, arguments)
     return REJECTS if report.skipped else 0
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import re
+from dataclasses import replace
 from typing import Any
 
 from paipa_etl import Pipeline, read, write
 from paipa_etl.errors import PlanError
 from paipa_etl.run import MAX_MEMORY
+from paipa_etl.stores import StoreOptions
 
 
 def build(arguments: argparse.Namespace) -> Pipeline:
@@ -17,9 +19,36 @@ def build(arguments: argparse.Namespace) -> Pipeline:
     sink = write(
         arguments.output, to=arguments.to, level=arguments.level, clobber=not arguments.no_clobber
     )
+    put = {"method": "PUT"} if arguments.http_put else {}
     made = [_step(kind, value, arguments) for kind, value in arguments.steps]
     memory = arguments.max_memory or MAX_MEMORY
-    return Pipeline(source, made, sink, on_error=arguments.on_error, max_memory=memory)
+    return Pipeline(
+        replace(source.source, options=_options(arguments, {})),
+        made,
+        replace(sink, options=_options(arguments, put)),
+        on_error=arguments.on_error,
+        max_memory=memory,
+    )
+
+
+def is_many(pipeline: Pipeline) -> bool:
+    """Whether each input has an output of its own."""
+    from paipa_etl.names import is_template
+
+    location = getattr(pipeline.sink, "location", None)
+    return location is not None and is_template(location)
+
+
+def _options(arguments: argparse.Namespace, words: dict[str, Any]) -> StoreOptions:
+    """What the stores of both ends are told."""
+    if arguments.timeout is not None:
+        words = {**words, "timeout": arguments.timeout}
+    return StoreOptions(
+        words,
+        endpoint_url=arguments.endpoint_url,
+        insecure=arguments.insecure,
+        schemes=tuple(arguments.allow_scheme or ()),
+    )
 
 
 def _step(kind: str, value: Any, arguments: argparse.Namespace) -> Any:

@@ -26,7 +26,7 @@ def run(pipeline: Pipeline, arguments: argparse.Namespace) -> Report:
     """Run the pipeline; tell the report, also into a file, after a failure too."""
     this = pipeline.new_run()
     if arguments.report:
-        _check_report(arguments.report, pipeline, this)
+        check_report(arguments.report, pipeline, this)
     bar = _bar(pipeline, arguments, this)
     this.heard = bar.heard if bar else None
     try:
@@ -35,7 +35,7 @@ def run(pipeline: Pipeline, arguments: argparse.Namespace) -> Report:
         if bar:
             bar.close(this)
         if arguments.report:
-            _write_report(arguments.report, this.report())
+            write_report(arguments.report, this.report())
     _tell(report, arguments)
     return report
 
@@ -57,7 +57,7 @@ def _tell(report: Report, arguments: argparse.Namespace) -> None:
         print(f"  {step.name}: {step.records_in:,} in, {step.records_out:,} out", file=sys.stderr)
 
 
-def _check_report(path: str, pipeline: Pipeline, run: Run) -> None:
+def check_report(path: str, pipeline: Pipeline, run: Run) -> None:
     """Refuse a report that would overwrite the data, or could not be written when all is done."""
     target = parse(path)
     if target.scheme != LOCAL:
@@ -74,7 +74,7 @@ def _check_report(path: str, pipeline: Pipeline, run: Run) -> None:
         raise OutputError(f"{target}: the directory of the report does not exist")
 
 
-def _write_report(path: str, report: Report) -> None:
+def write_report(path: str, report: Report) -> None:
     import json
 
     try:

@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from paipa_etl.errors import DamagedInput as DamagedInput
     from paipa_etl.errors import FeedClosed as FeedClosed
     from paipa_etl.errors import InputError as InputError
+    from paipa_etl.errors import InputUnavailable as InputUnavailable
     from paipa_etl.errors import MissingDependency as MissingDependency
     from paipa_etl.errors import OutputError as OutputError
+    from paipa_etl.errors import OutputUnavailable as OutputUnavailable
     from paipa_etl.errors import PaipaError as PaipaError
     from paipa_etl.errors import PlanError as PlanError
     from paipa_etl.errors import Skip as Skip
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from paipa_etl.sinks import write as write
     from paipa_etl.sources.live import Feed as Feed
     from paipa_etl.steps import consume as consume
+    from paipa_etl.transfers import transfer as transfer
 
 _HOMES = {
     "BadRecord": "errors",
@@ -37,8 +40,10 @@ _HOMES = {
     "Feed": "sources.live",
     "FeedClosed": "errors",
     "InputError": "errors",
+    "InputUnavailable": "errors",
     "MissingDependency": "errors",
     "OutputError": "errors",
+    "OutputUnavailable": "errors",
     "PaipaError": "errors",
     "Pipeline": "pipeline",
     "PlanError": "errors",
@@ -52,6 +57,7 @@ _HOMES = {
     "per_step": "resources",
     "per_worker": "resources",
     "read": "pipeline",
+    "transfer": "transfers",
     "write": "sinks",
 }
 

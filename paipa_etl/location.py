@@ -143,6 +143,12 @@ def glob_prefix(text: str) -> str:
     return text[: found.start()] if found else text
 
 
+def folder_of(text: str) -> str:
+    """The folder in which what stands before the first wildcard ends, its slash included."""
+    prefix = glob_prefix(text)
+    return prefix[: prefix.rfind("/") + 1]
+
+
 def user_info(url: str) -> str:
     """What ``redact`` leaves out in front of the host."""
     from urllib.parse import urlsplit

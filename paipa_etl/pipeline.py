@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from paipa_etl.clients import Clients
 from paipa_etl.codecs import Codec
 from paipa_etl.errors import ErrorPolicy, PlanError, shown
 from paipa_etl.formats import Format
@@ -108,9 +109,26 @@ class Pipeline:
     def _check(self) -> None:
         check([function for step in self.steps for function in step.functions], self.resources)
 
-    def new_run(self, *, heard: Callable[[Run], None] | None = None) -> Run:
-        """A run of this plan, for ``run`` and ``start``: to listen, or to read counts meanwhile."""
-        return Run(self.on_error, heard=heard, resources=self.resources, max_memory=self.max_memory)
+    def new_run(
+        self,
+        *,
+        heard: Callable[[Run], None] | None = None,
+        clients: Clients | None = None,
+        threads: bool = True,
+    ) -> Run:
+        """A run of this plan, for ``run`` and ``start``: to listen, or to read counts meanwhile.
+
+        ``clients`` are what stores keep open, shared with other runs. Without ``threads``,
+        nothing is read ahead or written behind.
+        """
+        return Run(
+            self.on_error,
+            heard=heard,
+            resources=self.resources,
+            max_memory=self.max_memory,
+            clients=clients,
+            threads=threads,
+        )
 
     def run(self, run: Run | None = None) -> Report:
         """Carry out the plan; without a sink, records are consumed and thrown away.

@@ -47,6 +47,7 @@ class Run:
         clock: Clock | None = None,
         max_memory: int = MAX_MEMORY,
         clients: Clients | None = None,
+        threads: bool = True,
     ) -> None:
         self.policy = ErrorPolicy(on_error)
         self.counts = Counts()
@@ -70,8 +71,14 @@ class Run:
         """All that failed, the first one first."""
         self.raised: BaseException | None = None
         """The one of them that the caller gets to see as itself."""
+        self.carried_out = False
+        """Whether an output is still to be published when all is read."""
         self.background = False
         """Whether threads of this run's own may read ahead and write behind."""
+        self.threads = threads
+        """Whether they are wanted: a run among many leaves the waiting to the others."""
+        self.before_commit: Callable[[], None] = lambda: None
+        """Called when all is written and nothing published: may raise."""
         self.max_memory = max_memory
         """Bytes that all hand-overs of the run may hold together."""
         self.scale = 1.0
@@ -215,7 +222,7 @@ class Run:
         """Give back what the run itself holds open; nothing waits any more."""
         self.stop.close()
         self.reading_stop.close()
-        if not self.background:  # else the output is still to be published
+        if not self.carried_out:
             self.close_clients()
 
     def close_clients(self) -> None:

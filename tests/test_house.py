@@ -15,7 +15,8 @@ from conftest import ROOT
 RANKS = [
     {"__main__"},
     {"cli"},
-    {"pipeline"},
+    {"transfers"},
+    {"names", "pipeline"},
     {"runners"},
     {"sources", "sinks", "steps"},
     {"stores"},

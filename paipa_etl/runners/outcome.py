@@ -48,11 +48,12 @@ def carry_out(core: Core, source: Source, steps: tuple[Step, ...], sink: Sink, r
     Every step has finished and the source is closed before the commit. Raises what failed
     first, as itself.
     """
-    run.background = True
+    run.background, run.carried_out = run.threads, True
     try:
         output = sink.open(run)
         try:
             _fill(core, output, source, steps, run)
+            run.before_commit()
             output.commit()
         except BaseException as error:
             surely(run.aborted.set)

@@ -23,6 +23,7 @@ from paipa_etl.stores.port import ObjectWriter
 from paipa_etl.stores.remote import ENGINES, failures_as, object_of, open_smart
 
 FULL_SIZE_PARTS = 5_000  # parts of the first size: 40 GB; a store takes 10,000
+ROUND = 256 << 10  # bytes, of which GCS wants each part to be a multiple
 DOUBLED_EVERY = 500  # parts: the largest objects that S3 takes, 5 TiB, end in parts of a few GiB
 DROP_WITHIN = 2.0  # seconds that an abort may take to remove the parts
 
@@ -52,8 +53,10 @@ class UploadTarget:
     ) -> None:
         self._location, self._writer, self._clobber = location, writer, clobber
         self._stop, self._retry = run.aborted, retry
-        parts = run.share(PARTS) // writer.part_size - 1 if run.background else 0
-        self._parallel = min(writer.parallel, parts)
+        share = run.share(PARTS)
+        usual = min(writer.part_size, share // 2) // ROUND * ROUND
+        self._first = max(writer.least_part, usual)
+        self._parallel = min(writer.parallel, share // self._first - 1 if run.background else 0)
         self._part = bytearray()
         self._tasks: deque[Task] = deque()
         self._number = self._size = 0
@@ -71,7 +74,7 @@ class UploadTarget:
         self._size += len(data)
         view = memoryview(data)
         while view:
-            room = size_of_part(self._number + 1, self._writer.part_size) - len(self._part)
+            room = size_of_part(self._number + 1, self._first) - len(self._part)
             if room <= 0:
                 self._send()
                 continue

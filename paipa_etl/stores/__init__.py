@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
@@ -82,6 +83,7 @@ class StoreTable(Generic[S]):
         self._verb = verb
         self._modules = [*modules]
         self._stores: dict[str, S] = {}
+        self._lock = threading.RLock()
 
     def register(self, store: S) -> None:
         """Add a store; a scheme that is taken is an error."""
@@ -95,8 +97,9 @@ class StoreTable(Generic[S]):
 
         ``allowed`` are schemes that fsspec may serve, beside those that are known.
         """
-        while location.scheme not in self._stores and self._modules:
-            importlib.import_module(self._modules.pop(0))
+        with self._lock:
+            while location.scheme not in self._stores and self._modules:
+                importlib.import_module(self._modules.pop(0))
         scheme = "memory" if location.scheme in allowed else location.scheme
         store = self._stores.get(location.scheme) or self._stores.get(scheme)
         if store is None:

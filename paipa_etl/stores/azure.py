@@ -27,6 +27,7 @@ class AzureObject:
     """
 
     words = frozenset({"client", "min_part_size"})
+    least_part = 1 << 16
 
     def __init__(self, location: Location, options: StoreOptions, clients: Clients) -> None:
         self._location, self._options, self._clients = location, options, clients

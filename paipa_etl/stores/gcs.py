@@ -35,6 +35,7 @@ class GcsObject:
     """One object, or a prefix, of a bucket; its stamp is its generation."""
 
     words = frozenset({"client", "min_part_size"})
+    least_part = UNIT
     parallel = 0  # a resumable upload takes one part after the other
 
     def __init__(self, location: Location, options: StoreOptions, clients: Clients) -> None:

@@ -35,6 +35,7 @@ class HttpObject:
     """What one URL names. Writing is a PUT, where ``transport_params`` ask for that."""
 
     words = frozenset({"user", "password", "headers", "method"})
+    least_part = 1 << 16
     part_size = 8 << 20
     parallel = 0
 

@@ -102,11 +102,12 @@ class Upload:
 class ObjectWriter(Protocol):
     """One object that can be written; ``put_part`` may be called by several threads.
 
-    ``part_size`` is the size of its first parts, in bytes, ``parallel`` how many may be
-    on their way at once.
+    ``part_size`` is the size of its first parts, in bytes, ``least_part`` the smallest
+    that it takes, ``parallel`` how many may be on their way at once.
     """
 
     part_size: int
+    least_part: int
     parallel: int
 
     def check(self, clobber: bool) -> None:

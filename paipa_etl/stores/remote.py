@@ -24,7 +24,7 @@ from paipa_etl.stores.failures import transport
 from paipa_etl.stores.port import StoreFailure
 
 ENGINES = {
-    "s3": "s3:S3Object",
+    "s3": "s3_fast:FastS3Object",
     "gs": "gcs:GcsObject",
     "az": "azure:AzureObject",
     "abfs": "azure:AzureObject",

@@ -28,6 +28,7 @@ class S3Object:
 
     schemes = ("s3",)
     words = frozenset({"client", "client_kwargs", "version_id", "min_part_size"})
+    least_part = 5 << 20
 
     def __init__(self, location: Location, options: StoreOptions, clients: Clients) -> None:
         self._location, self._options = location, options
@@ -119,14 +120,13 @@ class S3Object:
         try:
             self._call("put_object", Key=self._key, Body=data, ContentMD5=_base64(found), **once)
         except StoreFailure as failure:
-            if failure.kind == "changed":  # of a put, that says that it exists
-                self._accept_own(found.hexdigest())
-                return
-            raise
+            if failure.kind != "changed":  # of a put, that says that it exists
+                raise
+            self._accept_same(data)
 
-    def _accept_own(self, etag: str) -> None:
+    def _accept_same(self, data: Part) -> None:
         """It exists already: by our own put, whose answer was lost, or by somebody else's."""
-        if self.stat().stamp != f'"{etag}"':
+        if self.stat().stamp != f'"{hashlib.md5(data, usedforsecurity=False).hexdigest()}"':
             raise StoreFailure("exists", kind="exists")
 
     def begin(self) -> None:

@@ -29,6 +29,7 @@ class SftpFile:
     """One file, or a folder, of a server: ``sftp://user@host:port/absolute/path``."""
 
     words = frozenset({"connect_kwargs"})
+    least_part = 1 << 16
     part_size = 8 << 20
     parallel = 0  # a part's requests are on their way side by side
 

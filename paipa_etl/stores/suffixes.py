@@ -34,3 +34,14 @@ def named_format(pattern: str) -> Format | None:
     end = codecs.split_name("x" + re.split(r"[*?\]]", pattern)[-1].rpartition("/")[2])[0]
     dot, suffix = end.rpartition(".")[1:]
     return formats.from_suffix(suffix) if dot else None
+
+
+def without_suffixes(name: str) -> str:
+    """A file name without the suffixes of its codec and format.
+
+    >>> without_suffixes("a.b.jsonl.gz")
+    'a.b'
+    """
+    plain = codecs.split_name(name)[0]
+    stem, dot, suffix = plain.rpartition(".")
+    return stem if dot and stem and formats.from_suffix(suffix) else plain

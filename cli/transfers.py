@@ -1,0 +1,84 @@
+"""Many outputs at once: what is shown of them, and the exit code."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from paipa_etl import Pipeline
+from paipa_etl.cli.screen import LOG_EVERY, check_report, write_report
+from paipa_etl.transfers import TransferReport, Transfers
+
+REJECTS = 4
+
+
+def run(pipeline: Pipeline, arguments: argparse.Namespace) -> int:
+    """Carry all transfers out; the exit code is the first failure's."""
+    wanted = "off" if arguments.quiet else arguments.progress
+    if wanted == "auto":
+        wanted = "tty" if sys.stderr.isatty() else "off"
+    shown = None if wanted == "off" else Bar() if wanted == "tty" else Log()
+    transfers = Transfers(
+        pipeline,
+        arguments.transfers,
+        arguments.fail_fast,
+        arguments.skip_done,
+        shown.heard if shown else None,
+    )
+    if arguments.report:
+        check_report(arguments.report, pipeline, pipeline.new_run())
+    try:
+        report = transfers.run()
+    finally:
+        if shown:
+            shown.close()
+        if arguments.report:
+            write_report(arguments.report, transfers.report)
+    for line in report.failures:
+        print(f"paipa-etl: failed: {line}", file=sys.stderr)
+    told = report.failed or report.skipped or arguments.verbose or sys.stderr.isatty()
+    if told and not arguments.quiet:
+        print(f"paipa-etl: {report}", file=sys.stderr)
+    return report.exit_code or (REJECTS if report.skipped else 0)
+
+
+class Bar:
+    """tqdm's bar, over inputs."""
+
+    def __init__(self) -> None:
+        from tqdm import tqdm
+
+        self._bar: Any = tqdm(unit=" inputs", file=sys.stderr, leave=False, mininterval=0.5)
+
+    def heard(self, report: TransferReport) -> None:
+        """One more is done, or has failed."""
+        self._bar.update(report.transferred + report.failed + report.already_done - self._bar.n)
+        self._bar.set_postfix_str(f"{report.failed:,} failed", refresh=False)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        self._bar.close()
+
+
+class Log:
+    """A line every ten seconds, for logs."""
+
+    def __init__(self) -> None:
+        self._next = LOG_EVERY
+        self._last: TransferReport | None = None
+
+    def heard(self, report: TransferReport) -> None:
+        """Write a line when it is time."""
+        self._last = report
+        if report.seconds >= self._next:
+            self._next += LOG_EVERY
+            self.close()
+
+    def close(self) -> None:
+        """Write a line."""
+        if self._last is not None:
+            done = self._last.transferred + self._last.already_done
+            seconds = f"{self._last.seconds:.0f} s"
+            failed = f"{self._last.failed:,} failed"
+            print(f"paipa-etl: {done:,} inputs done, {failed}, {seconds}", file=sys.stderr)

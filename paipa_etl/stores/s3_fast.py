@@ -1,0 +1,172 @@
+"""S3 with the requests for data made by obstore, where it is installed: a third of boto3's work.
+
+What is rare, and what obstore cannot (parts, their abort, listings of uploads), stays with
+boto3, which also finds the credentials. The user's own client is always used as it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import re
+from collections.abc import Callable, Coroutine
+from concurrent.futures import CancelledError
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from paipa_etl.background import EventLoop, join
+from paipa_etl.clients import Clients
+from paipa_etl.location import Location
+from paipa_etl.stop import Stopped
+from paipa_etl.stores import CONNECT_TIMEOUT, StoreOptions
+from paipa_etl.stores.failures import answered
+from paipa_etl.stores.port import CHUNK, Body, Part, StoreFailure
+from paipa_etl.stores.s3 import S3Object
+
+# Keys that obstore's paths hold as they are: it cleans others.
+PLAIN = re.compile(r"(?!.*(?:^|/)\.{0,2}(?:/|$))[\w.\-/=+@,: ]+", re.ASCII)
+STATUS = re.compile(r"status code: (\d{3})")
+CODE = re.compile(r"<Code>(\w+)</Code>")
+T = TypeVar("T")
+
+
+class FastS3Object(S3Object):
+    """One object, or a prefix, of a bucket; ``min_part_size`` and the like as for boto3."""
+
+    def __init__(self, location: Location, options: StoreOptions, clients: Clients) -> None:
+        super().__init__(location, options, clients)
+        self._fast: Bucket | None = None
+        given = options.word("client", None) or "config" in options.word("client_kwargs", {})
+        if not given and not self._version and PLAIN.fullmatch(self._key):
+            key = ("s3-fast", self._bucket, id(self._client))
+            self._fast = clients.get(key, self._made, lambda made: made and made.close())
+
+    def _made(self) -> Bucket | None:
+        """The bucket as obstore knows it; None where it is not installed, or nobody signs."""
+        try:
+            store = importlib.import_module("obstore.store")
+        except ImportError:
+            return None
+        credentials = self._client._request_signer._credentials
+        if credentials is None:
+            return None
+        return Bucket(store, self._bucket, self._client, credentials, self._options)
+
+    def read_range(self, start: int, stop: int, stamp: str | None) -> Body:
+        """A range, pinned to an ETag."""
+        if self._fast is None or not stop:
+            return super().read_range(start, stop, stamp)
+        try:
+            data, size, etag = self._fast.get(self._key, start, stop, stamp)
+        except StoreFailure as failure:
+            if "HTTP 416" in str(failure) and start == 0:
+                return Body(iter(()), 0, 0, 0, self.stat().stamp)
+            raise
+        end = start + sum(map(len, data))
+        return Body(iter(data), start, end, size, etag)
+
+    def put(self, data: Part, clobber: bool) -> None:
+        """Publish a small object."""
+        if self._fast is None:
+            super().put(data, clobber)
+            return
+        try:
+            self._fast.put(self._key, bytes(data), clobber)
+        except StoreFailure as failure:
+            if failure.kind != "changed":
+                raise
+            self._accept_same(data)
+
+
+class Bucket:
+    """A bucket through obstore, whose requests run on an event loop, where they can be ended."""
+
+    def __init__(
+        self, store: Any, bucket: str, client: Any, credentials: Any, options: StoreOptions
+    ) -> None:
+        endpoint, timeout = client.meta.endpoint_url, options.timeout
+        self._timeout, self._loop = timeout, EventLoop()
+        self._obstore = importlib.import_module("obstore")
+        self._store = store.S3Store(
+            bucket,
+            endpoint=endpoint,
+            region=client.meta.region_name or "us-east-1",
+            virtual_hosted_style_request=False,
+            credential_provider=lambda: _frozen(credentials),
+            client_options={
+                "allow_http": endpoint.startswith("http://"),
+                "allow_invalid_certificates": options.insecure,
+                "connect_timeout": timedelta(seconds=min(CONNECT_TIMEOUT, timeout)),
+                "timeout": timedelta(days=1),  # silence is what is timed, here
+            },
+            retry_config={"max_retries": 0},
+        )
+
+    def get(
+        self, key: str, start: int, stop: int, stamp: str | None
+    ) -> tuple[list[bytes], int, str]:
+        """The bytes of a range, the size of the object, its ETag."""
+        wanted: dict[str, Any] = {"range": (start, stop)} | ({"if_match": stamp} if stamp else {})
+
+        async def read() -> tuple[list[bytes], int, str]:
+            answer = await self._soon(self._obstore.get_async(self._store, key, options=wanted))
+            chunks, stream = [], aiter(answer.stream(min_chunk_size=CHUNK))
+            while (chunk := await self._soon(anext(stream, None))) is not None:
+                chunks.append(bytes(chunk))
+            return chunks, answer.meta["size"], answer.meta["e_tag"]
+
+        return self._call(read)
+
+    def put(self, key: str, data: bytes, clobber: bool) -> None:
+        """Publish bytes; only where nothing is, unless it may be replaced."""
+        mode = "overwrite" if clobber else "create"
+
+        async def write() -> None:
+            done = self._obstore.put_async(self._store, key, data, mode=mode, use_multipart=False)
+            await self._soon(done)
+
+        self._call(write)
+
+    async def _soon(self, awaitable: Any) -> Any:
+        return await asyncio.wait_for(awaitable, self._timeout)
+
+    def _call(self, action: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """What an action gives; its failure as a store's, without obstore's own text."""
+        future = self._loop.submit(action())
+        try:
+            result: T = future.result()
+            return result
+        except CancelledError:
+            raise Stopped from None
+        except Exception as error:
+            failure = self._failure(error)
+        finally:
+            future.cancel()
+        raise failure
+
+    def _failure(self, error: Exception) -> StoreFailure:
+        if isinstance(error, (TimeoutError, asyncio.TimeoutError)):
+            return StoreFailure(f"silent for {self._timeout:g} seconds", again=True)
+        text = str(error)
+        status, code = STATUS.search(text), CODE.search(text)
+        if status:
+            return answered(int(status[1]), code[1] if code else "")
+        if "invalid peer certificate" in text or "certificate verify" in text:
+            return StoreFailure("its certificate is not valid")
+        if type(error).__name__ == "GenericError":
+            return StoreFailure("the connection failed", again=True)
+        return StoreFailure(f"the request could not be made ({type(error).__name__})")
+
+    def close(self) -> None:
+        """End the loop and its thread."""
+        with suppress(Stopped):
+            self._loop.close()
+        join(self._loop.thread)
+
+
+def _frozen(credentials: Any) -> dict[str, Any]:
+    """What boto3 found, as it is now: it renews what expires."""
+    found = credentials.get_frozen_credentials()
+    given = {"access_key_id": found.access_key, "secret_access_key": found.secret_key}
+    return given | {"token": found.token, "expires_at": None}
