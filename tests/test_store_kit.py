@@ -131,17 +131,20 @@ def test_1200_keys_are_listed_sorted_and_their_sizes_told(place: Place) -> None:
         with pytest.raises(InputError):
             read(place.url("none-*.txt"), **place.options).run()
         return
+    count = 60 if place.name == "moto" else 1_200  # Ceph has pages of the same protocol
     with ThreadPoolExecutor(8) as pool:
-        assert len([*pool.map(lambda n: place.put(f"many/{n:04}.txt", b"%d\n" % n), range(1_200))])
+        assert len([*pool.map(lambda n: place.put(f"many/{n:04}.txt", b"%d\n" % n), range(count))])
     place.put("many/deeper/no.txt", b"no\n")
     place.put("many/other.csv", b"no\n")
-    source = read(place.url("many/*.txt"), **place.options)
-    assert [int(line) for line in source] == list(range(1_200))
     run = Run()
-    assert source.source.size(run) == sum(len(b"%d\n" % n) for n in range(1_200))
+    source: FileSource = read(place.url("many/*.txt"), **place.options).source
+    found = [*source.entries(run)]
+    assert [entry.location.name for entry in found] == [f"{n:04}.txt" for n in range(count)]
+    assert [entry.size for entry in found] == [len(b"%d\n" % n) for n in range(count)]
+    assert all(entry.stamp for entry in found)
+    deep: FileSource = read(place.url("many/**/*.txt"), **place.options).source
+    assert sum(1 for _ in deep.entries(run)) == count + 1
     run.over()
-    deep = read(place.url("many/**/*.txt"), **place.options)
-    assert sum(1 for _ in deep) == 1_201
     assert list(read(place.url("many/000[0-2].txt"), **place.options)) == ["0", "1", "2"]
     with pytest.raises(InputError, match="nothing matches"):
         read(place.url("many/*.none"), **place.options).run()

@@ -60,6 +60,24 @@ class Body:
     size: int | None = None
     stamp: str | None = None
     ranges: bool = True
+    begun: bytes = b""
+    """What was taken of the chunks already."""
+
+    def begin(self) -> None:
+        """Take the first chunk: what an answer says of itself counts when bytes of it have come.
+
+        The head of one that was cut may end in the middle of a number.
+        """
+        if self.size == 0:
+            return
+        try:
+            self.begun = next(self.chunks, b"")
+        except BaseException:
+            self.close()
+            raise
+        if not self.begun and (self.size or self.end):
+            self.close()
+            raise StoreFailure("the answer was cut before its first byte", again=True)
 
     def close(self) -> None:
         """Take no more of it."""

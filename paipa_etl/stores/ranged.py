@@ -70,12 +70,17 @@ class Fetch:
 
     def first(self, length: int) -> Body:
         """The answer with the first bytes; where only some came that cannot be pinned, all."""
-        body = self._attempts().call(lambda: self._reader.read_range(0, length, None))
+        body = self._attempts().call(lambda: self._answer(0, length))
         whole = body.size is not None and body.end is not None and body.end >= body.size
         if body.ranges and body.stamp is None and not whole:
             body.close()
-            body = self._attempts().call(lambda: self._reader.read_range(0, 0, None))
+            body = self._attempts().call(lambda: self._answer(0, 0))
         self.size, self._stamp, self._ranges = body.size, body.stamp, body.ranges
+        return body
+
+    def _answer(self, start: int, stop: int) -> Body:
+        body = self._reader.read_range(start, stop, self._stamp)
+        body.begin()
         return body
 
     def pieces(self, at: int, stop: int | None, body: Body | None = None) -> Bytes:
@@ -110,7 +115,7 @@ class Fetch:
     def _ask(self, at: int, stop: int | None) -> Body:
         """The answer to a request for a part, if it is one of the object that was begun."""
         start = at if self._ranges else 0
-        body = self._reader.read_range(start, stop or 0, self._stamp)
+        body = self._answer(start, stop or 0)
         if body.stamp != self._stamp or body.size != self.size:
             body.close()
             raise StoreFailure("changed while it was read", kind="changed")
@@ -123,7 +128,7 @@ class Fetch:
 def _from(body: Body, at: int) -> Bytes:
     """The chunks of an answer from an offset on: one without ranges begins at the beginning."""
     skipped = at - body.start
-    for chunk in body.chunks:
+    for chunk in chain((body.begun,) if body.begun else (), body.chunks):
         if skipped >= len(chunk):
             skipped -= len(chunk)
             continue

@@ -67,11 +67,16 @@ class S3Object:
             if "HTTP 416" in str(failure) and start == 0:
                 return Body(iter(()), 0, 0, 0, self.stat().stamp)
             raise
-        length = found["ContentLength"]
-        first, size = content_range(found.get("ContentRange"), length)
         chunks = _chunks(found["Body"], self._options.timeout)
+        try:
+            length = found["ContentLength"]
+            first, size = content_range(found.get("ContentRange"), length)
+            etag = found["ETag"]
+        except (KeyError, ValueError):
+            found["Body"].close()
+            raise StoreFailure("the answer was cut in its head", again=True) from None
         ranged = "ContentRange" in found or size <= (stop or size)
-        return Body(chunks, first, first + length, size, found["ETag"], ranged)
+        return Body(chunks, first, first + length, size, etag, ranged)
 
     def list_page(self, prefix: str, deep: bool, more: Any) -> tuple[list[Entry], Any]:
         """A page of 1,000 objects whose key begins as the URL's does."""

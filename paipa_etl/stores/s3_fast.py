@@ -63,8 +63,7 @@ class FastS3Object(S3Object):
             if "HTTP 416" in str(failure) and start == 0:
                 return Body(iter(()), 0, 0, 0, self.stat().stamp)
             raise
-        end = start + sum(map(len, data))
-        return Body(iter(data), start, end, size, etag)
+        return Body(iter(data), start, min(stop, size), size, etag)
 
     def put(self, data: Part, clobber: bool) -> None:
         """Publish a small object."""
@@ -111,9 +110,14 @@ class Bucket:
 
         async def read() -> tuple[list[bytes], int, str]:
             answer = await self._soon(self._obstore.get_async(self._store, key, options=wanted))
-            chunks, stream = [], aiter(answer.stream(min_chunk_size=CHUNK))
-            while (chunk := await self._soon(anext(stream, None))) is not None:
-                chunks.append(bytes(chunk))
+            chunks: list[bytes] = []
+            stream = aiter(answer.stream(min_chunk_size=CHUNK))
+            try:
+                while (chunk := await self._soon(anext(stream, None))) is not None:
+                    chunks.append(bytes(chunk))
+            except Exception:
+                if not chunks:  # else what came is kept, and the reader asks for the rest
+                    raise
             return chunks, answer.meta["size"], answer.meta["e_tag"]
 
         return self._call(read)
