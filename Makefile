@@ -13,7 +13,7 @@ test: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python tests/run.py
 
 bench: $(VENV)/.installed-bench
 	$(BIN)/python benchmarks/compare.py

@@ -9,6 +9,7 @@ socket through a pipe, inside the kernel.
 """
 
 import contextlib
+import fcntl
 import os
 import re
 import socket
@@ -18,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 
 PIECE = 1 << 18
+F_SETPIPE_SZ = 1031  # of Linux, which has splice
 HEAD = b"\r\n\r\n"
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 UNSIZED = re.compile(rb"\r\ntransfer-encoding: *chunked", re.IGNORECASE)
@@ -100,9 +102,7 @@ class Pace:
             time.sleep(self._free - now)
 
 
-def passed_on(
-    source: socket.socket, target: socket.socket, size: int | None, pace: Pace
-) -> None:
+def passed_on(source: socket.socket, target: socket.socket, size: int | None, pace: Pace) -> None:
     """Pass so many bytes on, or all until the end."""
     with piped(source, target) as move:
         while size is None or size:
@@ -129,6 +129,8 @@ def piped(source: socket.socket, target: socket.socket) -> Iterator[Callable[[in
         yield copy
         return
     reading, writing = os.pipe()
+    with contextlib.suppress(OSError):
+        fcntl.fcntl(writing, F_SETPIPE_SZ, PIECE)
 
     def move(most: int) -> int:
         size = left = os.splice(source.fileno(), writing, most)

@@ -16,7 +16,7 @@ from tools import HERE
 
 sys.path.insert(0, str(HERE.parent / "tests"))
 
-from ceph import KEY, SECRET, Ceph  # noqa: E402  (it is a neighbour's)
+from ceph import KEY, SECRET, Ceph
 
 LATENCY = 0.02  # seconds before each request
 BANDWIDTH = 50e6  # bytes a second, of a connection
@@ -156,3 +156,11 @@ def venv_with(folder: Path, *packages: str) -> str:
                 return ""
         (place / "made").touch()
     return str(python)
+
+
+def httpfs(folder: Path) -> str:
+    """Give an interpreter whose DuckDB has the extension that knows S3, or nothing."""
+    python = venv_with(folder, "duckdb")
+    words = [python, "-c", "import duckdb; duckdb.sql('INSTALL httpfs')"]
+    done = python and subprocess.run(words, capture_output=True, check=False).returncode == 0
+    return python if done else ""

@@ -11,9 +11,9 @@ from itertools import islice
 from typing import Any, TextIO
 
 from paipa_etl import Pipeline, Report, write
+from paipa_etl.clash import check_not_same
 from paipa_etl.errors import OutputError, PlanError, shown
 from paipa_etl.location import LOCAL, parse
-from paipa_etl.pipeline import check_not_same
 from paipa_etl.run import Run
 from paipa_etl.sources.files import FileSource
 

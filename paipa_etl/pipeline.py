@@ -17,12 +17,13 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from paipa_etl.clash import check_not_same
 from paipa_etl.clients import Clients
 from paipa_etl.codecs import Codec
 from paipa_etl.errors import ErrorPolicy, PlanError, shown
 from paipa_etl.formats import Format
 from paipa_etl.formats.blocks import MAX_RECORD
-from paipa_etl.location import LOCAL, Location, parse
+from paipa_etl.location import Location, parse
 from paipa_etl.report import Report
 from paipa_etl.resources import check
 from paipa_etl.run import MAX_MEMORY, Run
@@ -34,7 +35,6 @@ from paipa_etl.sources.iterables import CallableSource, IterableSource
 from paipa_etl.sources.live import Feed, QueueSource, ending
 from paipa_etl.steps.contract import Step, asks_for_threads, flatten_steps
 from paipa_etl.stores import StoreOptions
-from paipa_etl.stores.listing import matches
 from paipa_etl.stores.suffixes import codec_of, parse_suffixes
 
 if TYPE_CHECKING:
@@ -284,36 +284,6 @@ def _sink(sink: Any) -> Sinks | None:
         return sink
     made: Sinks = write(sink)
     return made
-
-
-def check_not_same(
-    source: Any, sink: Any, run: Run, roles: str = "an input and the output"
-) -> None:
-    """Refuse to write over an input; nothing is opened for it."""
-    if not (isinstance(source, FileSource) and isinstance(sink, FileSink)):
-        return
-    for place in source.locations:
-        if _overwrites(source, place, sink.location, run):
-            raise PlanError(f"{sink.location} is both {roles}")
-
-
-def _overwrites(source: FileSource, place: Location, target: Location, run: Run) -> bool:
-    if place.is_glob and place.scheme != LOCAL:  # not listed for that: what matches would be read
-        return place.scheme == target.scheme and matches(place.target, target.target)
-    if place.scheme != LOCAL or target.scheme != LOCAL:
-        return _same(place, target)
-    return any(_same(entry.location, target) for entry in source.expand(place, run))
-
-
-def _same(one: Location, other: Location) -> bool:
-    if one.scheme != other.scheme:
-        return False
-    if one.scheme != LOCAL:
-        return one.target == other.target and one.file is other.file and "://" in one.target
-    try:
-        return os.path.samefile(one.target, other.target) and os.path.isfile(one.target)
-    except OSError:
-        return False
 
 
 def describe_source(source: Sources) -> str:

@@ -7,9 +7,11 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import servers
 from conftest import ROOT, SAMPLE
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -22,8 +24,23 @@ EXAMPLES = [
 ]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def objects(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """What an environment says of an S3 that has the buckets of docs/stores.md."""
+    import boto3
+
+    with servers.moto(tmp_path_factory.mktemp("moto")) as place:
+        client = boto3.client("s3", **place.words["client_kwargs"])
+        for bucket in ("logs", "clean"):
+            client.create_bucket(Bucket=bucket)
+        for day in ("01", "02"):
+            client.upload_file(str(SAMPLE), "logs", f"2026/{day}.jsonl.gz")
+        client.close()
+        yield place.environment
+
+
 @pytest.mark.parametrize(("kind", "text"), EXAMPLES)
-def test_an_example_runs(kind: str, text: str, tmp_path: Path) -> None:
+def test_an_example_runs(kind: str, text: str, tmp_path: Path, objects: dict[str, str]) -> None:
     for name in ("events.jsonl.gz", "in.jsonl.gz"):
         shutil.copy(SAMPLE, tmp_path / name)
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
@@ -43,6 +60,6 @@ def test_an_example_runs(kind: str, text: str, tmp_path: Path) -> None:
             capture_output=True,
             text=True,
             check=False,
-            env={**os.environ, "PATH": path},
+            env={**os.environ, "PATH": path, **objects},
         )
         assert done.returncode == 0, (program[-1], done.stderr)

@@ -3,7 +3,7 @@
 Each thread belongs to a run and ends with it: closing its taking end joins it.
 """
 
-from paipa_etl.background.ahead import AHEAD, read_ahead, side_by_side
+from paipa_etl.background.ahead import AHEAD, Ahead, read_ahead, side_by_side
 from paipa_etl.background.behind import BEHIND, Task, WriteBehind
 from paipa_etl.background.loop import EventLoop
 from paipa_etl.background.threads import join, start, surely
@@ -11,6 +11,7 @@ from paipa_etl.background.threads import join, start, surely
 __all__ = [
     "AHEAD",
     "BEHIND",
+    "Ahead",
     "EventLoop",
     "Task",
     "WriteBehind",

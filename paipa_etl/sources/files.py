@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
@@ -21,6 +22,7 @@ from paipa_etl.formats.blocks import BLOCK, DECODED_BLOCK, MAX_RECORD, Block
 from paipa_etl.location import LOCAL, Location
 from paipa_etl.run import Run
 from paipa_etl.sources import ReadStore, store_of
+from paipa_etl.sources.in_turn import in_turn
 from paipa_etl.stop import Stop, Stopped
 from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.port import Entry
@@ -145,16 +147,18 @@ class FileSource:
         """Decoded bytes of every input, each piece with the input that it is from."""
         read = _Tally()
         run.counts.bytes_in = lambda: read.total
-        for entry in self.entries(run):
-            location = entry.location
-            source = Input(location)
-            stop = run.reading_stop
-            with closing(self._store(location).pieces(location, run, self.options)) as raw:
+        stop = run.reading_stop
+        with closing(in_turn(self.entries(run), partial(self._open, run), run)) as inputs:
+            for location, raw in inputs:
+                source = Input(location)
                 try:
                     for piece in self._decoded(location, _counted(raw, read, stop)):
                         yield source, piece
                 except DamagedInput as error:
                     raise DamagedInput(error.problem, error.byte, str(source)) from error.__cause__
+
+    def _open(self, run: Run, location: Location) -> Generator[bytes, None, None]:
+        return self._store(location).pieces(location, run, self.options)
 
     def _decoded(self, location: Location, raw: Iterator[bytes]) -> Iterator[bytes]:
         head = b""

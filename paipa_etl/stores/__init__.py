@@ -14,8 +14,8 @@ from paipa_etl.retries import Retry
 
 TIMEOUT = 60.0  # seconds
 CONNECT_TIMEOUT = 10.0  # seconds
-RETRIES = 6
-BACKOFF = 0.5  # seconds before the first retry
+RETRIES = 5
+BACKOFF = 0.25  # seconds before the first retry
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,8 @@ def transport(error: BaseException, timeout: float) -> StoreFailure | None:
         if isinstance(one, TimeoutError) or type(one).__name__.startswith(SILENT):
             return StoreFailure(f"silent for {timeout:g} seconds", again=True)
         if isinstance(one, socket.gaierror):
-            return StoreFailure(f"its host is not known: {one.strerror}", again=True)
+            again = one.errno == socket.EAI_AGAIN
+            return StoreFailure(f"its host is not known: {one.strerror}", again=again)
     for one in chain:
         if isinstance(one, OSError) and one.errno is not None and one.errno > 0:
             words = os.strerror(one.errno).lower()
