@@ -139,6 +139,7 @@ def for_clients(endpoint: str) -> None:
         "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
         "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
     }
+    os.environ.pop("AWS_CA_BUNDLE", None)  # nothing is encrypted here, and rclone takes none
     for remote in ("FROM", "TO"):  # two remotes of rclone's: in one it would have the store copy
         about = {"TYPE": "s3", "PROVIDER": "Ceph", "ENV_AUTH": "true", "ENDPOINT": endpoint}
         os.environ |= {f"RCLONE_CONFIG_{remote}_{key}": word for key, word in about.items()}

@@ -19,6 +19,7 @@ from paipa_etl.stores.port import StoreFailure
 from paipa_etl.waits import waker
 
 T = TypeVar("T")
+REFUSED = 2  # further attempts where nobody listens
 Kind = type[InputError] | type[OutputError]
 UNAVAILABLE: dict[Kind, Kind] = {InputError: InputUnavailable, OutputError: OutputUnavailable}
 
@@ -57,7 +58,10 @@ class Attempts:
         """Wait before the next attempt; raises ours where there is none."""
         self.go_on()
         self._failed += 1
-        seconds = self._retry.delay(failure, self._failed) if failure.again else None
+        # Nobody listens: that is seldom for a moment, and mostly a name that was mistyped.
+        hopeless = failure.kind == "refused" and self._failed > REFUSED
+        may = failure.again and not hopeless
+        seconds = self._retry.delay(failure, self._failed) if may else None
         if seconds is None:
             self.give_up(failure)
         self._stop.wait(max(seconds, min(failure.after or 0, LONGEST)))

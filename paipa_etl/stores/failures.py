@@ -72,7 +72,9 @@ def transport(error: BaseException, timeout: float) -> StoreFailure | None:
     for one in chain:
         if isinstance(one, OSError) and one.errno is not None and one.errno > 0:
             words = os.strerror(one.errno).lower()
-            return StoreFailure(words, again=one.errno not in (errno.EACCES, errno.EPERM))
+            kind = "refused" if one.errno == errno.ECONNREFUSED else ""
+            again = one.errno not in (errno.EACCES, errno.EPERM)
+            return StoreFailure(words, again=again, kind=kind)
     if any(type(one).__name__.startswith(CUT) or isinstance(one, OSError) for one in chain):
         return StoreFailure("the connection was cut", again=True)
     return None

@@ -158,6 +158,8 @@ class Bucket:
             return answered(int(status[1]), code[1] if code else "")
         if "invalid peer certificate" in text or "certificate verify" in text:
             return StoreFailure("its certificate is not valid")
+        if "Connection refused" in text:
+            return StoreFailure("connection refused", again=True, kind="refused")
         if type(error).__name__ == "GenericError":
             return StoreFailure("the connection failed", again=True)
         return StoreFailure(f"the request could not be made ({type(error).__name__})")
