@@ -58,6 +58,10 @@ class Location:
             return False
         return bool(_WILDCARD.search(self.target))
 
+    def __repr__(self) -> str:
+        """The location without its secrets, as everywhere."""
+        return f"Location({str(self)!r})"
+
     def __str__(self) -> str:
         """The location as a message may show it: no user info, no query, no control characters."""
         if self.scheme == STANDARD:

@@ -86,7 +86,7 @@ def test_a_location_is_its_own_location() -> None:
     [
         ("dir/a.jsonl.gz", "a.jsonl.gz"),
         ("https://example.org/d/a.jsonl.gz?versionId=3#top", "a.jsonl.gz"),
-        ("s3://bucket/d/a%20b.jsonl.zst", "a b.jsonl.zst"),
+        ("s3://bucket/d/a%20b.jsonl.zst", "a%20b.jsonl.zst"),
         ("s3://bucket", ""),
         ("-", ""),
         (b"a.gz", ""),

@@ -14,6 +14,7 @@ from paipa_etl.location import Location
 from paipa_etl.stores import CONNECT_TIMEOUT, StoreOptions
 from paipa_etl.stores.failures import answered, transport
 from paipa_etl.stores.port import Body, Entry, Part, StoreFailure
+from paipa_etl.stores.secrets import guard
 
 PART_SIZE = 8 << 20  # bytes
 LOGIN = "set AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT and AZURE_STORAGE_KEY"
@@ -215,6 +216,7 @@ def _client(account: str, options: StoreOptions) -> Any:
         "max_single_get_size": 1 << 30,
     }
     told = os.environ.get("AZURE_STORAGE_CONNECTION_STRING")
+    guard(*(told or "").split(";"), *(part.partition("=")[2] for part in (told or "").split(";")))
     try:
         if told and not options.endpoint_url and not account:
             return BlobServiceClient.from_connection_string(told, **words)
@@ -238,8 +240,10 @@ def _of(url: str) -> str:
 def _credential(account: str) -> Any:
     """A key, a SAS token, or what azure-identity finds, where it is installed; else none."""
     if key := _variable("AZURE_STORAGE_KEY", "AZURE_STORAGE_ACCOUNT_KEY"):
+        guard(key)
         return {"account_name": account, "account_key": key}
     if token := _variable("AZURE_STORAGE_SAS_TOKEN"):
+        guard(token)
         return token
     try:
         from azure.identity import DefaultAzureCredential

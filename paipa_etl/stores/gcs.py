@@ -22,6 +22,7 @@ from paipa_etl.stores import CONNECT_TIMEOUT, StoreOptions
 from paipa_etl.stores.buckets import bucket_and_key, key_of, url_of
 from paipa_etl.stores.failures import answered, transport
 from paipa_etl.stores.port import CHUNK, Body, Entry, Part, StoreFailure
+from paipa_etl.stores.secrets import guard
 
 PART_SIZE = 8 << 20  # bytes; a multiple of 256 KiB, as a resumable upload wants
 UNIT = 256 << 10
@@ -284,7 +285,8 @@ def _client(options: StoreOptions) -> Any:
         nobody: Any = AnonymousCredentials  # it has no types of its own
         client = storage.Client(project="none", credentials=nobody(), **words)
     except Exception as error:
-        raise PlanError(f"a client for gs:// cannot be made: {type(error).__name__}") from None
+        raise PlanError(f"a client for gs:// cannot be made: {type(error).__name__}") from error
+    guard()
     client._http.mount("https://", HTTPAdapter(pool_maxsize=CONNECTIONS))
     client._http.mount("http://", HTTPAdapter(pool_maxsize=CONNECTIONS))
     client._http.verify = not options.insecure

@@ -23,6 +23,7 @@ from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.failures import answered
 from paipa_etl.stores.http_pools import Pools, split_user, told
 from paipa_etl.stores.port import CHUNK, Body, Entry, Part, StoreFailure
+from paipa_etl.stores.secrets import guard, guard_url
 
 CONNECTIONS = 128  # that stay open: as many as transfers may run at once
 REDIRECTS = 10
@@ -41,10 +42,12 @@ class HttpObject:
 
     def __init__(self, location: Location, options: StoreOptions, clients: Clients) -> None:
         self._location, self._options = location, options
+        guard_url(location.target)
         self._url, user = split_user(location.target)
         given = options.word("user", None), options.word("password", None)
         self._login = given if given[0] is not None else user or _from_netrc(self._url)
         self._headers = dict(options.word("headers", None) or {})
+        guard(self._headers, self._login[1] if self._login else None)
         self._moved: str | None = None
         self._pools = clients.get(
             ("http", options.insecure, options.timeout),

@@ -11,6 +11,7 @@ from paipa_etl.errors import MissingDependency
 from paipa_etl.stores import CONNECT_TIMEOUT
 from paipa_etl.stores.failures import transport
 from paipa_etl.stores.port import StoreFailure
+from paipa_etl.stores.secrets import guard, guard_url
 
 CONNECTIONS = 128  # that stay open: as many as transfers may run at once
 SAFE = "!#$%&'()*+,/:;=?@[]~"  # characters of a URL that stay as they are
@@ -25,6 +26,7 @@ class Pools:
             import urllib3
         except ImportError as error:
             raise MissingDependency("http://", "http") from error
+        guard()  # its loggers are there by now
         self._urllib3 = urllib3
         self._managers: dict[str, Any] = {}
         self._words: dict[str, Any] = {
@@ -60,6 +62,7 @@ class Pools:
         if not proxy:
             return self._urllib3.PoolManager(**self._words)
         proxy = proxy if "://" in proxy else f"http://{proxy}"
+        guard_url(proxy)
         url, user = split_user(proxy)
         login = ":".join(part or "" for part in user) if user else None
         headers = self._urllib3.make_headers(proxy_basic_auth=login) if login else None

@@ -15,6 +15,7 @@ from paipa_etl.stores import CONNECT_TIMEOUT, StoreOptions
 from paipa_etl.stores.buckets import bucket_and_key, key_of, url_of
 from paipa_etl.stores.failures import AGAIN, answered, transport
 from paipa_etl.stores.port import CHUNK, Body, Entry, Part, StoreFailure, Upload
+from paipa_etl.stores.secrets import guard
 
 PART_SIZE = 8 << 20  # bytes of a part; S3 takes from 5 MiB on
 CONNECTIONS = 128  # that a client keeps open: as many as transfers may run at once
@@ -271,6 +272,7 @@ def _unsent(error: Exception) -> StoreFailure:
 def _shared(options: StoreOptions, clients: Clients) -> Any:
     """The run's client for these options."""
     words = dict(options.word("client_kwargs", {}))
+    guard(words)
     if options.endpoint_url:
         words.setdefault("endpoint_url", options.endpoint_url)
     if options.insecure:
@@ -297,9 +299,11 @@ def _client(words: dict[str, Any], timeout: float) -> Any:
     )
     given = words.pop("config", None)
     try:
-        return boto3.session.Session().client(
-            "s3", config=config.merge(given) if given else config, **words
-        )
+        session = boto3.session.Session()
+        client = session.client("s3", config=config.merge(given) if given else config, **words)
+        found = session.get_credentials()
+        guard(*((found.secret_key, found.token) if found else ()))
+        return client
     except Exception as error:
         problem = f"a client for S3 cannot be made: {type(error).__name__}"
     raise PlanError(f"{problem}; see region, profile and client_kwargs")

@@ -17,6 +17,7 @@ from paipa_etl.stop import Stopped
 from paipa_etl.stores import CONNECT_TIMEOUT, StoreOptions
 from paipa_etl.stores.failures import transport
 from paipa_etl.stores.port import StoreFailure
+from paipa_etl.stores.secrets import guard
 
 LOGIN_WORDS = frozenset(
     {"username", "password", "port", "key_filename", "passphrase", "known_hosts"}
@@ -29,6 +30,7 @@ class Login:
 
     def __init__(self, words: dict[str, Any]) -> None:
         self.words = words
+        guard(words.get("password"), words.get("passphrase"))
         self.key = tuple(sorted((name, str(value)) for name, value in words.items()))
 
     @classmethod
