@@ -10,18 +10,18 @@ from typing import Any
 
 from paipa_etl import __version__
 
+HIDDEN = argparse.SUPPRESS  # the epilog tells of them: help is to fit on a screen
 RESERVED = ("run", "check", "replay")
 SIZES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 DESCRIPTION = "Stream files through Python steps into a file, whole or not at all."
-USAGE = "paipa-etl [options] IN [IN ...] OUT"
+USAGE = "paipa-etl [options] IN [IN ...] OUT   (an option can be a variable: PAIPA_ETL_RETRIES=3)"
 EPILOG = """\
 IN and OUT: a path, a glob, a URL (s3:// gs:// az:// https:// sftp://), - for a standard stream.
-One operand: to standard output. None: standard input to standard output.
-An OUT with {stem}, {name}, {path} or {index} is one output for each input.
-paipa-etl cleanup URL: remove what killed runs left over (see paipa-etl cleanup --help).
+One operand: to standard output. None: standard input to standard output. --files-from FILE: INs.
+OUT with {stem} {name} {path} {index}: one for each IN; --transfers N --skip-done --fail-fast.
+Stores: --endpoint-url URL --timeout S --allow-scheme S --insecure --http-put; paipa-etl cleanup.
 F: module:name, file.py:name, 'file.py:factory("eu", n=3)', or 'lambda r: ...'; F@8: 8 threads.
-Every option can be set by a variable: PAIPA_ETL_ON_ERROR=skip.
 Exit: 0 done, 1 bad record or step, 2 usage, 3 input, 4 done with skipped records, 6 output."""
 
 
@@ -109,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("operands", nargs="*", metavar="IN", help=argparse.SUPPRESS)
+    add("operands", nargs="*", metavar="IN", help=HIDDEN)
     add("-o", "--output", metavar="OUT", help="the output; every operand is an input then")
     add("-f", "--from", dest="from_", metavar="SUFFIX", help="what the input is: jsonl.gz, txt")
     add("-t", "--to", metavar="SUFFIX", help="what the output is: jsonl.zst")
@@ -124,20 +124,25 @@ def _parser() -> argparse.ArgumentParser:
     add("--unordered", action="store_true", help="F@N: records go on as they are done")
     add("--max-memory", type=size, metavar="SIZE", help="256M; most of all that waits in a run")
     add("--max-record", type=size, default=64 << 20, metavar="SIZE", help="64M; most of one record")
-    add("--files-from", metavar="FILE", help="read the inputs from a file, one a line")
-    add("--transfers", type=_count, default=4, metavar="N", help="how many outputs at once")
-    add("--fail-fast", action="store_true", help="one failed input ends them all")
-    add("--skip-done", action="store_true", help="leave inputs whose output is newer")
-    add("--endpoint-url", metavar="URL", help="the address of s3://, gs:// or az://")
-    add("--timeout", type=float, metavar="S", help="60; most seconds of silence of a store")
-    add("--allow-scheme", action="append", metavar="S", help="one more protocol of fsspec's")
-    add("--insecure", action="store_true", help="trust any certificate and host key")
-    add("--http-put", action="store_true", help="write an http:// OUT by PUT")
+    add("--files-from", metavar="FILE", help=HIDDEN)
+    add("--transfers", type=_count, default=4, metavar="N", help=HIDDEN)
+    add("--fail-fast", action="store_true", help=HIDDEN)
+    add("--skip-done", action="store_true", help=HIDDEN)
+    add("--endpoint-url", metavar="URL", help=HIDDEN)
+    add("--timeout", type=float, metavar="S", help=HIDDEN)
+    add("--allow-scheme", action="append", metavar="S", help=HIDDEN)
+    add("--insecure", action="store_true", help=HIDDEN)
+    add("--http-put", action="store_true", help=HIDDEN)
     add("--no-clobber", action="store_true", help="keep an output that exists (exit 2)")
     add("-n", "--dry-run", action="store_true", help="show plan and first records, write nothing")
     add("--explain", action="store_true", help="show the plan, read nothing")
-    add("-P", dest="progress", action="store_const", const="tty", default="auto", help="show a bar")
-    add("--progress", choices=("auto", "tty", "log", "off"), default="auto", help="when to show it")
+    add("-P", dest="progress", action="store_const", const="tty", default="auto", help=HIDDEN)
+    add(
+        "--progress",
+        choices=("auto", "tty", "log", "off"),
+        default="auto",
+        help="when to show it; -P: tty",
+    )
     add("-q", "--quiet", action="store_true", help="say nothing but errors")
     add("-v", "--verbose", action="count", default=0, help="tell the report; -vv: tracebacks")
     add("--report", metavar="FILE", help="write the report there, as JSON")

@@ -10,7 +10,6 @@ from paipa_etl.location import LOCAL, Location
 from paipa_etl.run import Run
 from paipa_etl.sinks.files import FileSink
 from paipa_etl.sources.files import FileSource
-from paipa_etl.stores.listing import matches
 
 
 def check_not_same(
@@ -26,6 +25,8 @@ def check_not_same(
 
 def _overwrites(source: FileSource, place: Location, target: Location, run: Run) -> bool:
     if place.is_glob and place.scheme != LOCAL:  # not listed for that: what matches would be read
+        from paipa_etl.stores.listing import matches
+
         return place.scheme == target.scheme and matches(place.target, target.target)
     if place.scheme != LOCAL or target.scheme != LOCAL:
         return _same(place, target)

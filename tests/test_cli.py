@@ -131,7 +131,7 @@ def test_the_last_of_three_operands_must_be_new(paipa: Any, tmp_path: Path) -> N
     assert (tmp_path / "c").read_text() == '"a"\n"b"\n'
 
 
-@pytest.mark.parametrize("word", ["run", "check", "replay", "cleanup"])
+@pytest.mark.parametrize("word", ["run", "check", "replay"])
 def test_a_word_that_will_be_a_command_is_no_first_operand(
     paipa: Any, tmp_path: Path, word: str
 ) -> None:
