@@ -262,7 +262,7 @@ def blocks(size: int) -> Iterator[bytes]:
 
 def smart_open_sftp_read(size: str, *prefetch: str) -> None:
     """One file; the connection, which smart_open keeps, is there before the clock starts."""
-    words = {"prefetch_kwargs": {}} if prefetch else {}
+    words: dict[str, Any] = {"prefetch_kwargs": {}} if prefetch else {}
 
     def take() -> None:
         with smart_opened(size, "rb", words) as file:

@@ -39,6 +39,8 @@ class Row:
 
     def figure(self, name: str) -> float:
         """Give the median over the runs; of memory the largest."""
+        if name == "rate":
+            return self.runs[0]["amount"] / self.figure("wall")
         figures = [run[name] for run in self.runs]
         return max(figures) if name.startswith("peak") else median(figures)
 
@@ -71,22 +73,18 @@ class Contest:
     def first(self, way: Way, rounds: int) -> Row:
         """Run once and look at the output; the run counts only where there is no time for more."""
         row = Row(way, way.missing(dict(self.places)))
-        if row.remark:
+        cost = None if row.remark else self.another(row)
+        if cost is None or cost.failed:
             return row
-        cost = self.another(row)
-        if row.remark:
-            return row
-        if self.job.check and way.checked:
-            row.records = self.told(self.job.check)
-            if row.records.startswith("WRONG"):
-                row.remark = row.records
-        elif way.checked:
-            row.records = "counted"
-        row.rounds = (rounds + 1) // 2 - 1 if cost.wall > SLOW else rounds
-        if row.rounds and cost.wall <= SLOW and self.job.rounds > 1:
+        if way.checked:
+            row.records = self.told(self.job.check) if self.job.check else "counted"
+            row.remark = row.records if row.records.startswith("WRONG") else ""
+        slow = cost.wall > SLOW
+        row.rounds = rounds - 1 if self.job.rounds == 1 else rounds
+        if slow:
+            row.rounds = min(row.rounds, (rounds + 1) // 2 - 1)
+        elif row.rounds:
             row.runs.clear()
-        elif self.job.rounds == 1:
-            row.rounds = 0
         note(f"{self.job.name}: {way.name}: {cost.wall:.2f} s, {row.records}")
         return row
 
@@ -117,8 +115,8 @@ class Contest:
             amount = self.job.amount
         else:
             amount = self.job.amount * way.size
-        return {"wall": wall, "cpu": cpu, "peak": cost.peak, "peak MB": cost.peak,
-                "rate": amount / wall}  # fmt: skip
+        peak = cost.peak
+        return {"wall": wall, "cpu": cpu, "peak": peak, "peak MB": peak, "amount": amount}
 
     def told(self, command: str) -> str:
         """Run a command that is not measured; give the last line that it printed."""

@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import shlex
+import signal
 import sys
 import tempfile
 from contextlib import ExitStack
@@ -36,6 +37,7 @@ def main() -> int:
     """Run what is asked for; give the exit code."""
     args = arguments()
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # each table at once
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the servers are stopped then too
     args.data.mkdir(parents=True, exist_ok=True)
     jobs = [job for job in JOBS if job.name in args.jobs and (job.quick or not args.quick)]
     about = machine(versions(PACKAGES, PROGRAMS))
@@ -119,7 +121,8 @@ def compare(
 def judged(job: Job, rows: list[Row]) -> tuple[list[str], list[str]]:
     """Hold our figures against the musts: those not met, and those that cannot be judged."""
     by_name = {row.name: row for row in rows}
-    unmet, unjudged = [], []
+    unmet: list[str] = []
+    unjudged: list[str] = []
     for must in job.musts:
         ours = by_name[must.who if isinstance(must, Against) else OURS]
         if not ours.counts:

@@ -275,10 +275,8 @@ def azurite_program() -> Path:
 def azurite(place: Path) -> Iterator[Place]:
     """Azure's own emulator of its blobs."""
     port = free_port()
-    data = place / "azurite"
-    data.mkdir()
-    words = ("--blobHost", "127.0.0.1", "--blobPort", port, "-l", data)
-    words += ("--silent", "--skipApiVersionCheck")
+    words = ("--blobHost", "127.0.0.1", "--blobPort", port)
+    words += ("--silent", "--skipApiVersionCheck", "--inMemoryPersistence")
     with running(azurite_program(), *words, port=port, log=place / "azurite.log"):
         yield azure_place(port, port)
 
