@@ -35,7 +35,7 @@ class Shelf:
 
 SHELVES: dict[str, Shelf] = {}
 sinks.register(
-    sinks.WriteStore(("shelf",), lambda location, clobber, options: SHELVES[location.target])
+    sinks.WriteStore(("shelf",), lambda location, clobber, run, options: SHELVES[location.target])
 )
 
 
