@@ -18,6 +18,7 @@ test: $(VENV)/.installed-test
 bench: $(VENV)/.installed-bench
 	$(BIN)/python benchmarks/compare.py
 	$(BIN)/python benchmarks/threads.py
+	$(BIN)/python benchmarks/stores.py
 
 dist: $(VENV)/.installed-test
 	$(BIN)/python -m build
@@ -34,7 +35,7 @@ $(VENV)/.installed-test: $(VENV)/bin/python pyproject.toml paipa_etl/formats/_sc
 	touch $@ $(VENV)/.installed
 
 $(VENV)/.installed-bench: $(VENV)/bin/python pyproject.toml paipa_etl/formats/_scan.pyx
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench,http]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench,all]'
 	touch $@ $(VENV)/.installed
 
 clean:

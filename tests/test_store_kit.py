@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -239,3 +240,30 @@ def test_words_that_nobody_knows_are_an_error(place: Place) -> None:
         read(place.url("x.txt"), **words).run()
     with pytest.raises(PlanError, match="clinet"):
         Pipeline([1], [], write(place.url("x.txt"), **words)).run()
+
+
+def test_bad_credentials_are_refused(
+    place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    words = {**place.options["transport_params"]}
+    if place.name == "ceph":
+        words["client_kwargs"] = {**words["client_kwargs"], "aws_secret_access_key": "wrong"}
+    elif place.name == "azure":
+        told = place.environment["AZURE_STORAGE_CONNECTION_STRING"]
+        wrong = told.replace("AccountKey=Eby8", "AccountKey=Eby9")
+        monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", wrong)
+    elif place.name == "sftp":
+        command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "key")]
+        subprocess.run(command, check=True)
+        login = {**words["connect_kwargs"], "key_filename": str(tmp_path / "key")}
+        words["connect_kwargs"] = login
+    else:
+        pytest.skip("the server takes any, or none")
+    place.put("there.txt", b"old\n")
+    with pytest.raises(InputError, match=r"denied|refused the login") as caught:
+        read(place.url("there.txt"), transport_params=words).run()
+    assert caught.value.exit_code == 3
+    with pytest.raises(OutputError, match=r"denied|refused the login") as failed:
+        Pipeline(["new"], [], write(place.url("there.txt"), transport_params=words)).run()
+    assert failed.value.exit_code == 6
+    assert place.get("there.txt") == b"old\n"
