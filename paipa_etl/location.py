@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +19,8 @@ OBJECT = "object"
 BYTES = "bytes"
 LITERAL = frozenset({"s3", "gs", "az", "abfs", "memory"})
 """Schemes whose keys may hold any character: nothing is quoted, and nothing is a query."""
+NETWORK = frozenset({"http", "https", "sftp"})
+"""Schemes whose URLs name a host and a port."""
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://(.*)", re.DOTALL)
 _CHAINED = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*::.*://", re.DOTALL)
@@ -108,7 +111,7 @@ def _parse_text(text: str, plain: bool) -> Location:
     if scheme == LOCAL:
         host, slash, path = rest.partition("/")
         if host not in ("", "localhost") or not slash:
-            raise PlanError(f"a file URL names a local path (file:///path): {shown(text)}")
+            raise PlanError("a file URL names a local path (file:///path), and no host")
         from urllib.parse import unquote
 
         path = "/" + unquote(path)
@@ -116,11 +119,12 @@ def _parse_text(text: str, plain: bool) -> Location:
         return Location(LOCAL, path)
     from urllib.parse import urlsplit
 
-    try:
-        urlsplit(text)
-    except ValueError as error:
-        raise PlanError(f"not a URL: {error}") from None
-    return Location(scheme, text)
+    with suppress(ValueError):
+        parts = urlsplit(text)
+        if scheme not in NETWORK or parts.port != 0:
+            return Location(scheme, text)
+    # What urllib says of it quotes the user info; so does a port that is part of a password.
+    raise PlanError(f"not a URL: {scheme}://… (a / ? # or @ of a password is written as %2F …)")
 
 
 def _check_nul(path: str) -> None:

@@ -20,7 +20,7 @@ from paipa_etl.stop import Stop
 from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.attempts import Attempts
 from paipa_etl.stores.port import ObjectWriter
-from paipa_etl.stores.remote import ENGINES, failures_as, object_of, open_smart
+from paipa_etl.stores.remote import ENGINES, object_of, open_smart, told_as
 
 FULL_SIZE_PARTS = 5_000  # parts of the first size: 40 GB; a store takes 10,000
 ROUND = 256 << 10  # bytes, of which GCS wants each part to be a multiple
@@ -148,18 +148,16 @@ class StreamTarget:
 
     def __init__(self, location: Location, options: StoreOptions) -> None:
         self._location = location
-        with failures_as(OutputError, location):
-            self._file: Any = open_smart(location, "wb", options)
+        opened = partial(open_smart, location, "wb", options)
+        self._file: Any = told_as(OutputError, location, opened)
 
     def write(self, data: bytes) -> None:
         """Add to the upload."""
-        with failures_as(OutputError, self._location):
-            self._file.write(data)
+        told_as(OutputError, self._location, partial(self._file.write, data))
 
     def commit(self) -> None:
         """Complete the upload."""
-        with failures_as(OutputError, self._location):
-            self._file.close()
+        told_as(OutputError, self._location, self._file.close)
         self._file = None
 
     def abort(self, cause: BaseException) -> None:

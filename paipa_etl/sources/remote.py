@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
+from contextlib import suppress
 from functools import partial
 
 from paipa_etl.errors import InputError
@@ -16,7 +17,7 @@ from paipa_etl.stores.descriptors import TRIP
 from paipa_etl.stores.listing import matching
 from paipa_etl.stores.port import Entry, ObjectReader, StoreFailure
 from paipa_etl.stores.ranged import ranged
-from paipa_etl.stores.remote import ENGINES, failures_as, object_of, open_smart, waker
+from paipa_etl.stores.remote import ENGINES, object_of, open_smart, told_as, waker
 
 Bytes = Generator[bytes, None, None]
 
@@ -32,15 +33,16 @@ def pieces(location: Location, run: Run, options: StoreOptions) -> Bytes:
 
 def stream(location: Location, run: Run, options: StoreOptions) -> Bytes:
     """The bytes as smart_open streams them: in one request, which its client may repeat."""
-    with (
-        failures_as(InputError, location),
-        open_smart(location, "rb", options) as file,
-        run.reading_stop.waking(waker(file)),
-    ):
-        while piece := file.read(TRIP):
-            yield piece
-            if run.reading_stop.is_set:
-                raise Stopped
+    file = told_as(InputError, location, partial(open_smart, location, "rb", options))
+    try:
+        with run.reading_stop.waking(waker(file)):
+            while piece := told_as(InputError, location, partial(file.read, TRIP)):
+                yield piece
+                if run.reading_stop.is_set:
+                    raise Stopped
+    finally:
+        with suppress(Exception):  # what was read of it is read
+            file.close()
 
 
 def stat(location: Location, run: Run, options: StoreOptions) -> Entry:

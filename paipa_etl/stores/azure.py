@@ -18,6 +18,7 @@ from paipa_etl.stores.secrets import guard
 
 PART_SIZE = 8 << 20  # bytes
 LOGIN = "set AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT and AZURE_STORAGE_KEY"
+SECRETS = ("AccountKey", "SharedAccessSignature")  # of a connection string
 T = TypeVar("T")
 
 
@@ -216,7 +217,8 @@ def _client(account: str, options: StoreOptions) -> Any:
         "max_single_get_size": 1 << 30,
     }
     told = os.environ.get("AZURE_STORAGE_CONNECTION_STRING")
-    guard(*(told or "").split(";"), *(part.partition("=")[2] for part in (told or "").split(";")))
+    parts = (part.partition("=") for part in (told or "").split(";"))
+    guard({name: value for name, _, value in parts if name in SECRETS})
     try:
         if told and not options.endpoint_url and not account:
             return BlobServiceClient.from_connection_string(told, **words)

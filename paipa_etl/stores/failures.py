@@ -12,8 +12,10 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 
 from paipa_etl.stores.port import StoreFailure
+from paipa_etl.stores.secrets import redacted
 
 AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 KINDS = {401: "denied", 403: "denied", 404: "missing", 410: "missing", 412: "changed"}
@@ -40,6 +42,7 @@ def answered(
 ) -> StoreFailure:
     """What an answer that is an error means; ``code`` and ``message`` are the store's own words."""
     problem = WORDS.get(status, "the store failed" if status >= 500 else "the store refused")
+    message = redacted(message)
     said = f"{code}: {message}" if code and message else code or message
     problem = f"{problem} ({said}, HTTP {status})" if said else f"{problem} (HTTP {status})"
     after = retry_after((headers or {}).get("retry-after"))
@@ -50,11 +53,11 @@ def retry_after(value: str | None) -> float | None:
     """The seconds that a ``Retry-After`` asks for: a number, or a date."""
     if not value:
         return None
-    try:
+    with suppress(ValueError):
         return max(float(value), 0)
-    except ValueError:
-        date = email.utils.parsedate_to_datetime(value) if "," in value else None
-        return max(date.timestamp() - time.time(), 0) if date else None
+    with suppress(ValueError, TypeError):  # a date, or nothing that a server may say
+        return max(email.utils.parsedate_to_datetime(value).timestamp() - time.time(), 0)
+    return None
 
 
 def transport(error: BaseException, timeout: float) -> StoreFailure | None:

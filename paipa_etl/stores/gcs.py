@@ -285,7 +285,9 @@ def _client(options: StoreOptions) -> Any:
         nobody: Any = AnonymousCredentials  # it has no types of its own
         client = storage.Client(project="none", credentials=nobody(), **words)
     except Exception as error:
-        raise PlanError(f"a client for gs:// cannot be made: {type(error).__name__}") from error
+        client, problem = None, f"a client for gs:// cannot be made: {type(error).__name__}"
+    if client is None:
+        raise PlanError(problem)
     guard()
     client._http.mount("https://", HTTPAdapter(pool_maxsize=CONNECTIONS))
     client._http.mount("http://", HTTPAdapter(pool_maxsize=CONNECTIONS))

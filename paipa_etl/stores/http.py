@@ -47,7 +47,7 @@ class HttpObject:
         given = options.word("user", None), options.word("password", None)
         self._login = given if given[0] is not None else user or _from_netrc(self._url)
         self._headers = dict(options.word("headers", None) or {})
-        guard(self._headers, self._login[1] if self._login else None)
+        guard(self._headers, self._login, ":".join(part or "" for part in self._login or ()))
         self._moved: str | None = None
         self._pools = clients.get(
             ("http", options.insecure, options.timeout),
@@ -61,6 +61,8 @@ class HttpObject:
         url = self._moved or self._url
         for _ in range(REDIRECTS + 1):
             sent = {"Accept-Encoding": "identity", **headers, **self._credentials_for(url)}
+            if hasattr(body, "seek"):
+                body.seek(0)  # a redirect has had it
             send = partial(self._pools.send, verb, url, sent, body)
             answer = told(send, self._options.timeout)
             if answer.status not in MOVED:
@@ -97,8 +99,15 @@ class HttpObject:
         answer.close()
         if not target:
             raise StoreFailure("a redirect that leads nowhere")
-        following, _ = split_user(urljoin(url, target))
-        scheme, before = urlsplit(following).scheme, urlsplit(url).scheme
+        try:
+            whole = urljoin(url, target)
+            guard_url(whole)
+            following, _ = split_user(whole)
+            scheme, before = _origin(following)[0], _origin(url)[0]
+        except ValueError:
+            scheme = ""
+        if not scheme:
+            raise StoreFailure("a redirect to what is not a URL")
         if scheme not in ("http", "https") or (before == "https" and scheme == "http"):
             raise StoreFailure(f"a redirect from {before} to {scheme} is not followed")
         return following
@@ -111,7 +120,8 @@ class HttpObject:
         answer.close()
         length = answer.headers.get("content-length")
         when = _date(answer.headers.get("last-modified"))
-        return Entry(self._location, int(length) if length else None, _stamp(answer), when)
+        size = int(length) if length and length.isdecimal() else None
+        return Entry(self._location, size, _stamp(answer), when)
 
     def read_range(self, start: int, stop: int, stamp: str | None) -> Body:
         """A range, pinned to a strong ETag or a time; all of it where ``stop`` is 0."""
@@ -151,9 +161,11 @@ class HttpObject:
         try:
             self._request("PUT", kind | once, body).drain_conn()
         except StoreFailure as failure:
-            if failure.kind == "changed" and not clobber:
-                raise StoreFailure("exists", kind="exists") from None
-            raise
+            if failure.kind != "changed" or clobber:
+                raise
+        else:
+            return
+        raise StoreFailure("exists", kind="exists")
 
     def begin(self) -> None:
         """Begin a file that is sent when it is whole: servers want to know the length first."""
@@ -164,14 +176,15 @@ class HttpObject:
         assert self._spool is not None
         try:
             self._spool.write(data)
+            return
         except OSError as error:
-            raise StoreFailure(f"the temporary file: {error.strerror}") from None
+            failure = StoreFailure(f"the temporary file: {error.strerror}")
+        raise failure
 
     def complete(self, size: int, clobber: bool) -> None:
         """Send the file; a server publishes what came as a whole."""
         assert self._spool is not None
         self._spool.flush()
-        self._spool.seek(0)
         self._send(self._spool, size, clobber)
         self.abort()
 
@@ -186,17 +199,17 @@ def _body(answer: Any, timeout: float) -> Body:
     """An answer as a body; what it says of its part is looked at, never trusted blindly."""
     stamp = _stamp(answer)
     length = answer.headers.get("content-length")
-    end = int(length) if length is not None else None
+    end = int(length) if length is not None and length.isdecimal() else None
     if answer.status != 206:
         return Body(_chunks(answer, timeout), 0, end, end, stamp, ranges=False)
     try:
         span, size = answer.headers["content-range"].removeprefix("bytes ").split("/")
         first, last = map(int, span.split("-"))
         whole = None if size == "*" else int(size)
+        return Body(_chunks(answer, timeout), first, last + 1, whole, stamp)
     except (KeyError, ValueError):
         answer.close()
-        raise StoreFailure("the server gave a part, and did not say which") from None
-    return Body(_chunks(answer, timeout), first, last + 1, whole, stamp)
+    raise StoreFailure("the server gave a part, and did not say which")
 
 
 def _stamp(answer: Any) -> str | None:

@@ -53,7 +53,7 @@ class Pools:
 
     def _manager(self, url: str) -> Any:
         parts = urlsplit(url)
-        proxy = "" if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme, "")
+        proxy = "" if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme, "")
         if proxy not in self._managers:
             self._managers[proxy] = self._made(proxy)
         return self._managers[proxy]

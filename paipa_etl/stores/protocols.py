@@ -14,6 +14,7 @@ from paipa_etl.location import Location
 from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.failures import transport
 from paipa_etl.stores.port import Body, Entry, StoreFailure
+from paipa_etl.stores.secrets import guard
 
 ALLOWED = ("memory",)
 T = TypeVar("T")
@@ -89,6 +90,7 @@ def filesystem_of(location: Location, options: StoreOptions) -> tuple[Any, str]:
     if location.scheme not in allowed or "::" in location.target:
         raise PlanError(f"the scheme of {location} is not among those that are allowed")
     fsspec = importlib.import_module("fsspec")
+    guard(options.storage_options)
     with contextlib.suppress(ImportError, ValueError):
         filesystem, path = fsspec.core.url_to_fs(location.target, **options.storage_options)
         return filesystem, path

@@ -5,9 +5,8 @@ from __future__ import annotations
 import importlib
 import inspect
 import socket
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from paipa_etl.clients import Clients
 from paipa_etl.errors import (
@@ -22,6 +21,7 @@ from paipa_etl.stop import Stopped
 from paipa_etl.stores import COMMON, StoreOptions
 from paipa_etl.stores.failures import transport
 from paipa_etl.stores.port import StoreFailure
+from paipa_etl.stores.secrets import guard
 
 ENGINES = {
     "s3": "s3_fast:FastS3Object",
@@ -32,6 +32,7 @@ ENGINES = {
     "https": "http:HttpObject",
     "sftp": "sftp:SftpFile",
 }
+T = TypeVar("T")
 EXTRAS = {"s3": "s3", "gs": "gcs", "az": "azure", "abfs": "azure", "sftp": "sftp"}
 
 
@@ -72,28 +73,24 @@ def open_smart(location: Location, mode: str, options: StoreOptions) -> Any:
         if location.scheme == "az":  # smart_open knows it by its long name
             url = "azure" + url.removeprefix("az")
         words = {k: v for k, v in options.transport_params.items() if k not in COMMON}
+        guard(words)
         return smart_open.open(url, mode, compression="disable", transport_params=words)
     except (ImportError, NotImplementedError) as error:
         raise MissingDependency(f"{location.scheme}://", EXTRAS[location.scheme]) from error
 
 
-@contextmanager
-def failures_as(
-    kind: type[InputError | OutputError], location: Location
-) -> Generator[None, None, None]:
-    """Turn what smart_open raises (each client has its own errors) into ours, without its text."""
+def told_as(kind: type[InputError | OutputError], location: Location, action: Callable[[], T]) -> T:
+    """What smart_open gives; what it raises (each client has its own) as ours, without its text.
+
+    No context manager: what that raises has the library's error as its context.
+    """
     try:
-        yield
+        return action()
     except (PaipaError, Stopped):
         raise
     except Exception as error:
         failure = transport(error, 0) or StoreFailure(type(error).__name__)
-        raised = kind(f"{location}: {failure}")
-        error.__traceback__ = None
-    else:
-        return
-    raised.__context__ = None
-    raise raised from None
+    raise kind(f"{location}: {failure}")
 
 
 def waker(file: Any) -> Callable[[], None]:

@@ -75,9 +75,10 @@ class S3Object:
             etag = found["ETag"]
         except (KeyError, ValueError):
             found["Body"].close()
-            raise StoreFailure("the answer was cut in its head", again=True) from None
-        ranged = "ContentRange" in found or size <= (stop or size)
-        return Body(chunks, first, first + length, size, etag, ranged)
+        else:
+            ranged = "ContentRange" in found or size <= (stop or size)
+            return Body(chunks, first, first + length, size, etag, ranged)
+        raise StoreFailure("the answer was cut in its head", again=True)
 
     def list_page(self, prefix: str, deep: bool, more: Any) -> tuple[list[Entry], Any]:
         """A page of 1,000 objects whose key begins as the URL's does."""

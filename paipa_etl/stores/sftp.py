@@ -182,10 +182,11 @@ class SftpFile:
         try:
             # A plain rename of OpenSSH's is a link: it fails where the target exists.
             await (sftp.posix_rename if clobber else sftp.rename)(self._temporary, self._target)
+            return
         except asyncssh.SFTPFailure:
-            if not clobber:
-                raise StoreFailure("exists", kind="exists") from None
-            raise
+            if clobber:
+                raise
+        raise StoreFailure("exists", kind="exists")
 
     def abort(self) -> None:
         """Remove the temporary file."""
