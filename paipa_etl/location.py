@@ -161,5 +161,5 @@ def user_info(url: str) -> str:
     """What ``redact`` leaves out in front of the host."""
     from urllib.parse import urlsplit
 
-    found = _USER_INFO.match(url.split("://", 1)[1])
+    found = _USER_INFO.match(url.partition("://")[2])
     return found[0][:-1] if found else urlsplit(url).netloc.rpartition("@")[0]

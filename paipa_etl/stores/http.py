@@ -206,6 +206,8 @@ def _body(answer: Any, timeout: float) -> Body:
         span, size = answer.headers["content-range"].removeprefix("bytes ").split("/")
         first, last = map(int, span.split("-"))
         whole = None if size == "*" else int(size)
+        if end not in (None, last + 1 - first):
+            raise ValueError
         return Body(_chunks(answer, timeout), first, last + 1, whole, stamp)
     except (KeyError, ValueError):
         answer.close()
@@ -237,7 +239,10 @@ def _chunks(answer: Any, timeout: float) -> Iterator[bytes]:
     """The bytes of an answer; one that ends too early is a failure."""
     whole = False
     try:
-        while chunk := told(lambda: answer.read(CHUNK), timeout):
+        # Chunks are read by urllib3 itself: http.client takes a cut among them for the end.
+        chunked = answer.chunked and answer.supports_chunked_reads()
+        pieces = answer.read_chunked(CHUNK, decode_content=False) if chunked else None
+        while chunk := told(lambda: next(pieces, b"") if pieces else answer.read(CHUNK), timeout):
             yield chunk
         whole = True
     finally:

@@ -80,6 +80,9 @@ class Fetch:
 
     def _answer(self, start: int, stop: int) -> Body:
         body = self._reader.read_range(start, stop, self._stamp)
+        if body.start > start or (body.ranges and body.start != start):
+            body.close()
+            raise StoreFailure(f"the store answered with bytes from {body.start:,}, not {start:,}")
         body.begin()
         return body
 
@@ -119,9 +122,6 @@ class Fetch:
         if body.stamp != self._stamp or body.size != self.size:
             body.close()
             raise StoreFailure("changed while it was read", kind="changed")
-        if body.start > at:
-            body.close()
-            raise StoreFailure(f"the store answered with bytes from {body.start:,}, not {at:,}")
         return body
 
 
