@@ -46,17 +46,17 @@ def leaves_nothing(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[N
     deadline = time.monotonic() + 2
     kept = "keeps_descriptors" in request.keywords
 
-    def left() -> bool:
-        return bool(live_threads() - threads or (open_descriptors() - descriptors and not kept))
+    def left() -> set[str]:
+        return set() if kept else open_descriptors() - descriptors
 
     # A thread that has ended is listed for an instant longer; a server of the test's own
     # closes a connection when it has heard that the other end did.
-    while left() and time.monotonic() < deadline:
+    while (live_threads() - threads or left()) and time.monotonic() < deadline:
         time.sleep(0.005)
     assert not live_threads() - threads, "threads left behind"
     assert not list(tmp_path.rglob("*.paipa-tmp")), "temporary files left behind"
-    if not kept:
-        assert not open_descriptors() - descriptors, "descriptors left behind"
+    behind = left()
+    assert not behind, "descriptors left behind"
 
 
 def pytest_unconfigure() -> None:

@@ -149,3 +149,26 @@ def test_s3_is_transformed_in_stream_and_published_whole(s3: Any) -> None:
     assert "Uploads" not in s3.list_multipart_uploads(Bucket="bucket")
     with pytest.raises(InputError, match="missing"):
         read("s3://bucket/missing", **words).run()
+
+
+def test_credentials_that_are_given_are_looked_for_nowhere_else(
+    s3: Any, site: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine's metadata service, which answers late or never outside of a cloud."""
+    asked: list[str] = []
+    monkeypatch.setattr(Handler, "do_PUT", lambda self: asked.append(self.path), raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", site)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "false")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
+    words = {
+        "aws_access_key_id": "key",
+        "aws_secret_access_key": "secret",
+        "region_name": "us-east-1",
+        "endpoint_url": s3.meta.endpoint_url,
+    }
+    s3.put_object(Bucket="uploads", Key="given.txt", Body=b"data\n")
+    source = read("s3://uploads/given.txt", transport_params={"client_kwargs": words})
+    assert list(source) == ["data"]
+    assert asked == []

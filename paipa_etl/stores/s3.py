@@ -302,7 +302,8 @@ def _client(words: dict[str, Any], timeout: float) -> Any:
     try:
         session = boto3.session.Session()
         client = session.client("s3", config=config.merge(given) if given else config, **words)
-        found = session.get_credentials()
+        # The client's own: to ask the session would look elsewhere for what was given, too.
+        found = client._request_signer._credentials
         guard(*((found.secret_key, found.token) if found else ()))
         return client
     except Exception as error:
