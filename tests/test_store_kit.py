@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import subprocess
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -12,6 +14,7 @@ from typing import Any
 
 import pytest
 import servers
+from conftest import open_descriptors
 from servers import Place
 
 from paipa_etl import InputError, OutputError, Pipeline, PlanError, read, steps, write
@@ -223,6 +226,25 @@ def test_a_missing_bucket_or_folder_is_found_before_anything_is_read(place: Plac
     assert not read_one
     with pytest.raises(InputError):
         read(f"{nowhere}x.txt", **place.options).run()
+
+
+def test_a_run_closes_its_connections_itself(place: Place) -> None:
+    """The cyclic collector comes when it likes; what a failure refers to may be in a cycle."""
+    place.put("there.txt", b"line\n" * 3)
+    read(place.url("there.txt"), **place.options).run()  # what is opened once is open now
+    gc.collect()
+    before = open_descriptors()
+    gc.disable()
+    try:
+        assert read(place.url("there.txt"), **place.options).run().read == 3
+        with pytest.raises(InputError):
+            read(place.url("missing.txt"), **place.options).run()
+        deadline = time.monotonic() + 5  # the other end may be slow to hear of it
+        while open_descriptors() - before and time.monotonic() < deadline:
+            time.sleep(0.005)
+        assert not open_descriptors() - before
+    finally:
+        gc.enable()
 
 
 def test_an_early_end_of_the_reading_leaves_nothing_open(place: Place) -> None:

@@ -6,6 +6,7 @@ import base64
 import os
 from collections.abc import Callable
 from typing import Any, TypeVar
+from traceback import clear_frames
 from urllib.parse import urlsplit
 
 from paipa_etl.clients import Clients
@@ -51,6 +52,8 @@ class AzureObject:
             code = str(getattr(error, "error_code", "") or "").rpartition(".")[2]
             headers = getattr(error.response, "headers", None)
             failure = answered(error.status_code or 0, code, headers=headers)
+            # Its frames refer to themselves, and to connections that are to be closed with us.
+            clear_frames(error.__traceback__)
             if error.status_code == 409 and "Exists" in code:
                 failure.kind = "exists"
         except (AzureError, OSError, ValueError) as error:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from datetime import timedelta
+from traceback import clear_frames
 from typing import Any, TypeVar
 
 from paipa_etl.background import EventLoop, join
@@ -145,6 +146,8 @@ class Bucket:
             raise Stopped from None
         except Exception as error:
             failure = self._failure(error)
+            # Its frames refer to themselves, and to a connection that is to be closed with us.
+            clear_frames(error.__traceback__)
         finally:
             future.cancel()
         raise failure
@@ -165,10 +168,11 @@ class Bucket:
         return StoreFailure(f"the request could not be made ({type(error).__name__})")
 
     def close(self) -> None:
-        """End the loop and its thread."""
+        """End the loop and its thread, and let go of the connections."""
         with suppress(Stopped):
             self._loop.close()
         join(self._loop.thread)
+        self._store = None
 
 
 def _frozen(credentials: Any) -> dict[str, Any]:
