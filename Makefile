@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+KERNELS = paipa_etl/formats/_scan.pyx paipa_etl/metering/_meter.pyx
 
 .PHONY: demo test bench dist clean
 
@@ -26,15 +27,15 @@ dist: $(VENV)/.installed-test
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.installed: $(VENV)/bin/python pyproject.toml paipa_etl/formats/_scan.pyx
+$(VENV)/.installed: $(VENV)/bin/python pyproject.toml $(KERNELS)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	touch $@
 
-$(VENV)/.installed-test: $(VENV)/bin/python pyproject.toml paipa_etl/formats/_scan.pyx
+$(VENV)/.installed-test: $(VENV)/bin/python pyproject.toml $(KERNELS)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
 	touch $@ $(VENV)/.installed
 
-$(VENV)/.installed-bench: $(VENV)/bin/python pyproject.toml paipa_etl/formats/_scan.pyx
+$(VENV)/.installed-bench: $(VENV)/bin/python pyproject.toml $(KERNELS)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench,all]'
 	touch $@ $(VENV)/.installed
 

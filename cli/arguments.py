@@ -139,14 +139,16 @@ def _parser() -> argparse.ArgumentParser:
     add("-P", dest="progress", action="store_const", const="tty", default="auto", help=HIDDEN)
     add(
         "--progress",
-        choices=("auto", "tty", "log", "off"),
+        choices=("auto", "tty", "log", "json", "off"),
         default="auto",
-        help="when to show it; -P: tty",
+        metavar="FORM",
+        help="auto, tty (or -P), log, json, off",
     )
     add("-q", "--quiet", action="store_true", help="say nothing but errors")
     add("-v", "--verbose", action="count", default=0, help="tell the report; -vv: tracebacks")
-    add("--report", metavar="FILE", help="write the report there, as JSON")
-    add("--version", action="version", version=f"paipa-etl {__version__}")
+    add("--debug", action="store_true", help="show what each step costs, and what to do about it")
+    add("--report", metavar="FILE", help="write the report there: run.json, or run.html to look at")
+    add("--version", action="version", version=f"paipa-etl {__version__}", help=HIDDEN)
     return parser
 
 

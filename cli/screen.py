@@ -8,36 +8,50 @@ import sys
 from contextlib import closing
 from dataclasses import replace
 from itertools import islice
-from typing import Any, TextIO
+from typing import TextIO
 
 from paipa_etl import Pipeline, Report, write
 from paipa_etl.clash import check_not_same
+from paipa_etl.cli.progress import LOG_EVERY, PROGRESS, Progress, form_of
+from paipa_etl.debugger import Debugger, LiveTable, LogLines, Reporter
 from paipa_etl.errors import OutputError, PlanError, shown
-from paipa_etl.location import LOCAL, parse
+from paipa_etl.location import LOCAL, STANDARD, parse
 from paipa_etl.run import Run
 from paipa_etl.sources.files import FileSource
 
 FIRST = 5  # records that a dry run shows
-EVERY = 0.5  # seconds between two looks of the progress bar
-LOG_EVERY = 10.0
 
 
 def run(pipeline: Pipeline, arguments: argparse.Namespace) -> Report:
     """Run the pipeline; tell the report, also into a file, after a failure too."""
-    this = pipeline.new_run()
+    reporters = _reporters(pipeline, arguments)
+    debugger = Debugger(reporters) if reporters or arguments.report else None
+    this = pipeline.new_run(debugger=debugger)
     if arguments.report:
         check_report(arguments.report, pipeline, this)
-    bar = _bar(pipeline, arguments, this)
-    this.heard = bar.heard if bar else None
+    for reporter in reporters:
+        if isinstance(reporter, Progress):
+            source = pipeline.source
+            reporter.total = source.size(this) if isinstance(source, FileSource) else None
     try:
         report = pipeline.run(this)
     finally:
-        if bar:
-            bar.close(this)
         if arguments.report:
             write_report(arguments.report, this.report())
     _tell(report, arguments)
     return report
+
+
+def _reporters(pipeline: Pipeline, arguments: argparse.Namespace) -> list[Reporter]:
+    """Who shows something while the run goes on: the debugger's table, or progress."""
+    if arguments.debug and not arguments.quiet:
+        return [LiveTable() if arguments.progress in ("auto", "tty") else LogLines(every=LOG_EVERY)]
+    form = form_of(arguments)
+    sink = getattr(pipeline.sink, "location", None)
+    if form == "tty" and sink is not None and sink.scheme == STANDARD and sys.stdout.isatty():
+        # The records are on the screen themselves, and would be drawn over.
+        form = "log" if arguments.progress == "tty" else "off"
+    return [] if form == "off" else [PROGRESS[form]()]
 
 
 def _tell(report: Report, arguments: argparse.Namespace) -> None:
@@ -75,12 +89,16 @@ def check_report(path: str, pipeline: Pipeline, run: Run) -> None:
 
 
 def write_report(path: str, report: Report) -> None:
+    """Write the report: a page where the name says so, JSON otherwise."""
     import json
 
     try:
-        with open(path, "w", encoding="utf-8") as file:
-            json.dump(report.to_dict(), file, indent=2, ensure_ascii=False)
-            file.write("\n")
+        if path.lower().endswith((".html", ".htm")):
+            text = report.to_html()
+        else:
+            text = json.dumps(report.to_dict(), indent=2, ensure_ascii=False) + "\n"
+        with open(path, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(text)
     except OSError as error:
         raise OutputError(f"{path}: {error.strerror} (only the report is missing)") from error
 
@@ -116,60 +134,3 @@ def show_warning(
 ) -> None:
     """A warning on one line."""
     print(f"paipa-etl: warning: {shown(str(message), 1_000)}", file=sys.stderr)
-
-
-def _bar(pipeline: Pipeline, arguments: argparse.Namespace, run: Run) -> _Bar | _Log | None:
-    wanted = "off" if arguments.quiet else arguments.progress
-    source = pipeline.source
-    if wanted == "off" or (wanted == "auto" and not sys.stderr.isatty()):
-        return None
-    size = source.size(run) if isinstance(source, FileSource) else None
-    return _Log(size) if wanted == "log" else _Bar(size)
-
-
-class _Bar:
-    """tqdm's bar, over the bytes of the inputs as they are stored."""
-
-    def __init__(self, size: int | None) -> None:
-        from tqdm import tqdm
-
-        self._bar: Any = tqdm(
-            total=size, unit="B", unit_scale=True, mininterval=EVERY, file=sys.stderr, leave=False
-        )
-
-    def heard(self, run: Run) -> None:
-        """Look at the counts; the bar decides whether it is time to draw."""
-        self._bar.update(run.counts.bytes_in() - self._bar.n)
-        self._bar.set_postfix_str(f"{run.counts.read:,} records", refresh=False)
-
-    def close(self, run: Run) -> None:
-        """Take the bar away."""
-        self._bar.close()
-
-
-class _Log:
-    """A line every ten seconds, for logs."""
-
-    def __init__(self, size: int | None) -> None:
-        self._size = size
-        self._next = LOG_EVERY
-
-    def heard(self, run: Run) -> None:
-        """Write a line when it is time."""
-        if run.clock.now() - run.started >= self._next:
-            self._next += LOG_EVERY
-            self._line(run)
-
-    def close(self, run: Run) -> None:
-        """Write the last line."""
-        self._line(run)
-
-    def _line(self, run: Run) -> None:
-        done = run.counts.bytes_in()
-        share = f" of {self._size / 1e6:,.1f} MB" if self._size else ""
-        seconds = run.clock.now() - run.started
-        print(
-            f"paipa-etl: {done / 1e6:,.1f} MB{share} read, {run.counts.read:,} records, "
-            f"{seconds:.0f} s",
-            file=sys.stderr,
-        )

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from typing import Any
 
 from paipa_etl import Pipeline
-from paipa_etl.cli.screen import LOG_EVERY, check_report, write_report
+from paipa_etl.cli.progress import LOG_EVERY, form_of
+from paipa_etl.cli.screen import check_report, write_report
+from paipa_etl.debugger import Debugger, LiveTable
 from paipa_etl.transfers import TransferReport, Transfers
 
 REJECTS = 4
@@ -15,16 +18,17 @@ REJECTS = 4
 
 def run(pipeline: Pipeline, arguments: argparse.Namespace) -> int:
     """Carry all transfers out; the exit code is the first failure's."""
-    wanted = "off" if arguments.quiet else arguments.progress
-    if wanted == "auto":
-        wanted = "tty" if sys.stderr.isatty() else "off"
-    shown = None if wanted == "off" else Bar() if wanted == "tty" else Log()
+    form = form_of(arguments)
+    debug = arguments.debug and not arguments.quiet
+    shown = None if debug or form == "off" else FORMS[form]()
+    reporters = [LiveTable()] if debug else []
     transfers = Transfers(
         pipeline,
         arguments.transfers,
         arguments.fail_fast,
         arguments.skip_done,
         shown.heard if shown else None,
+        Debugger(reporters) if debug or arguments.report else None,
     )
     if arguments.report:
         check_report(arguments.report, pipeline, pipeline.new_run())
@@ -82,3 +86,28 @@ class Log:
             seconds = f"{self._last.seconds:.0f} s"
             failed = f"{self._last.failed:,} failed"
             print(f"paipa-etl: {done:,} inputs done, {failed}, {seconds}", file=sys.stderr)
+
+
+class Json:
+    """An object on a line, every second."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+        self._last: TransferReport | None = None
+
+    def heard(self, report: TransferReport) -> None:
+        """Write it when it is time."""
+        self._last = report
+        if report.seconds >= self._next:
+            self._next = report.seconds + 1.0
+            self.close()
+
+    def close(self) -> None:
+        """Write it."""
+        if self._last is not None:
+            names = ("seconds", "transferred", "failed", "already_done", "read", "bytes_in")
+            told = {name: getattr(self._last, name) for name in names}
+            print(json.dumps(told), file=sys.stderr, flush=True)
+
+
+FORMS: dict[str, type[Bar | Log | Json]] = {"tty": Bar, "log": Log, "json": Json}

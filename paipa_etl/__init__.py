@@ -9,6 +9,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from paipa_etl import steps as steps
+    from paipa_etl.combine import combine_pipeline as combine_pipeline
     from paipa_etl.errors import BadRecord as BadRecord
     from paipa_etl.errors import DamagedInput as DamagedInput
     from paipa_etl.errors import FeedClosed as FeedClosed
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from paipa_etl.errors import Skip as Skip
     from paipa_etl.errors import StuckWorker as StuckWorker
     from paipa_etl.pipeline import Pipeline as Pipeline
-    from paipa_etl.pipeline import combine_pipeline as combine_pipeline
     from paipa_etl.pipeline import read as read
     from paipa_etl.report import Report as Report
     from paipa_etl.resources import needs as needs
@@ -50,7 +50,7 @@ _HOMES = {
     "Report": "report",
     "Skip": "errors",
     "StuckWorker": "errors",
-    "combine_pipeline": "pipeline",
+    "combine_pipeline": "combine",
     "consume": "steps",
     "needs": "resources",
     "per_run": "resources",

@@ -56,6 +56,11 @@ class Statistics:
     """The items it held when one was taken, on average; those taken and not released among them."""
     waited_to_put: float
     waited_to_take: float
+    items: int
+    """What it holds now, of so many that it may hold; and in bytes."""
+    bytes: int
+    max_items: int
+    max_bytes: int
 
 
 class Channel(Waiting, Generic[T]):
@@ -186,6 +191,10 @@ class Channel(Waiting, Generic[T]):
                 self._seen / self._takes if self._takes else 0.0,
                 self._givers.waited,
                 self.takers.waited,
+                self._items,
+                self._bytes,
+                self._max_items,
+                self._max_bytes,
             )
 
     # What follows is called while the lock is held.

@@ -6,15 +6,12 @@ import os
 import queue
 from collections.abc import (
     AsyncGenerator,
-    Callable,
     Generator,
     Iterable,
-    Iterator,
     Mapping,
     Sequence,
 )
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from paipa_etl.clash import check_not_same
@@ -24,6 +21,7 @@ from paipa_etl.errors import ErrorPolicy, PlanError, shown
 from paipa_etl.formats import Format
 from paipa_etl.formats.blocks import MAX_RECORD
 from paipa_etl.location import Location, parse
+from paipa_etl.metering.watch import UNWATCHED, Unwatched
 from paipa_etl.report import Report
 from paipa_etl.resources import check
 from paipa_etl.run import MAX_MEMORY, Run
@@ -38,6 +36,7 @@ from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.suffixes import codec_of, parse_suffixes
 
 if TYPE_CHECKING:
+    from paipa_etl.debugger import Debugger
     from paipa_etl.runners.started import StartedRun
 
 Sources = FileSource | IterableSource | CallableSource | QueueSource | Feed
@@ -112,40 +111,47 @@ class Pipeline:
     def new_run(
         self,
         *,
-        heard: Callable[[Run], None] | None = None,
         clients: Clients | None = None,
         threads: bool = True,
+        debugger: Debugger | None = None,
     ) -> Run:
-        """A run of this plan, for ``run`` and ``start``: to listen, or to read counts meanwhile.
+        """A run of this plan, for ``run`` and ``start``: to read its counts after a failure too.
 
         ``clients`` are what stores keep open, shared with other runs. Without ``threads``,
-        nothing is read ahead or written behind.
+        nothing is read ahead or written behind. A ``debugger`` looks at it.
         """
         return Run(
             self.on_error,
-            heard=heard,
             resources=self.resources,
             max_memory=self.max_memory,
             clients=clients,
             threads=threads,
+            watch=watch_of(debugger),
         )
 
-    def run(self, run: Run | None = None) -> Report:
+    def run(self, run: Run | None = None, *, debugger: Debugger | None = None) -> Report:
         """Carry out the plan; without a sink, records are consumed and thrown away.
 
         Reads ahead and writes behind in threads that end with the run. Raises the
         first error as itself, with a note of where it happened; then nothing was
-        published. ``run`` lets a caller listen, and read the counts after a failure.
+        published. ``run`` lets a caller read the counts after a failure.
+        A ``debugger`` looks at the run: ``report.view`` is what it saw.
         """
-        run = run or self.new_run()
+        run = run or self.new_run(debugger=debugger)
         with ending(self.source, run):
             self._check()
             check_not_same(self.source, self.sink, run)
             core, steps = self._core(run)
-            carry_out(core, self.source, steps, self.sink or Discard(), run)
+            with run.watch.watching(run, (*self.texts(steps), describe_sink(self.sink))):
+                carry_out(core, self.source, steps, self.sink or Discard(), run)
         return run.report()
 
-    def start(self, run: Run | None = None) -> StartedRun:
+    def texts(self, steps: tuple[Step, ...]) -> tuple[str, tuple[tuple[str, int], ...]]:
+        """How the source and the steps are called, these with how many workers each has."""
+        counts = (step.workers.count if step.workers else 0 for step in steps)
+        return describe_source(self.source), tuple(zip(map(str, steps), counts, strict=True))
+
+    def start(self, run: Run | None = None, *, debugger: Debugger | None = None) -> StartedRun:
         """Carry out the plan in the background.
 
         ``with pipeline.start() as run:`` gives ``run.alive``, ``run.report``, ``run.wait()``
@@ -153,7 +159,7 @@ class Pipeline:
         Leaving the block waits for the end (a ``Feed`` or queue that is the source is
         finished first); an exception in it aborts the run.
         """
-        return self._in_background(run or self.new_run()).begin()
+        return self._in_background(run or self.new_run(debugger=debugger)).begin()
 
     def _in_background(self, run: Run) -> StartedRun:
         self._check()
@@ -234,29 +240,9 @@ def read(
     return Pipeline(FileSource(locations, format, codec, max_record, read_ahead, options))
 
 
-def combine_pipeline(source: Any, steps: Any) -> Any:
-    """Nest generators: an iterator over a source's records behind the steps.
-
-    Where the source is a callable, so is the result: it passes its arguments on to the
-    source. A location or ``read(...)`` is opened when the first record is asked for.
-
-    >>> list(combine_pipeline([3, 1, 2], [sorted, enumerate]))
-    [(0, 1), (1, 2), (2, 3)]
-    >>> list(combine_pipeline(range, [])(2, 4))
-    [2, 3]
-    """
-    if callable(source) and not isinstance(source, Pipeline):
-        return partial(_call, source, flatten_steps(steps))
-    return _iterate(Pipeline(source, steps))
-
-
-def _iterate(plan: Pipeline) -> Iterator[Any]:
-    check([function for step in plan.steps for function in step.functions], {})
-    return serial.records(plan.source, plan.steps, Run())
-
-
-def _call(source: Callable[..., Iterable[Any]], steps: Any, *args: Any, **kw: Any) -> Iterator[Any]:
-    return _iterate(Pipeline(source(*args, **kw), steps))
+def watch_of(debugger: Debugger | None) -> Unwatched:
+    """What a run tells of itself to a debugger, or to nobody."""
+    return UNWATCHED if debugger is None else debugger.watch()
 
 
 def _source(source: Any) -> Sources:

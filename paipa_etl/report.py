@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
+
+from paipa_etl.errors import PlanError
+from paipa_etl.metering.meter import Tally
 
 
 @dataclass(slots=True, eq=False)
@@ -32,6 +35,7 @@ class StepCount:
     entered: int = 0
     """How many records a worker has had in hand."""
     _whole: StepCount | None = None
+    _tally: Tally | None = None
 
     @property
     def whole(self) -> StepCount:
@@ -44,9 +48,17 @@ class StepCount:
         self.parts.append(part)
         return part
 
+    def tallied(self, given: Iterable[Any]) -> Iterator[Any]:
+        """What an opaque step gives, counted on its way; one after the other, for fresh ones."""
+        if self._tally is not None:
+            self.given += self._tally.count
+        self._tally = Tally(given)
+        return self._tally
+
     def total(self) -> StepCount:
         """The counts of all of its workers together."""
         total = replace(self, parts=[])
+        total.given += self._tally.count if self._tally else 0
         for part in self.parts:
             for name in ("given", "filtered", "skipped", "expanded", "folded", "retried"):
                 setattr(total, name, getattr(total, name) + getattr(part, name))
@@ -117,6 +129,8 @@ class Report:
     steps: list[StepReport] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     """The first few skipped records, and what failed beside the first error: what, and where."""
+    view: Any = field(default=None, repr=False, compare=False)
+    """What a debugger saw of the run, where one looked (``paipa_etl.debugger.View``)."""
 
     @property
     def balanced(self) -> bool:
@@ -125,8 +139,20 @@ class Report:
         return self.read + self.expanded == self.written + gone
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as plain values, for JSON."""
-        return asdict(self) | {"balanced": self.balanced}
+        """The report as plain values, for JSON; with all that a debugger saw, as ``debug``."""
+        told = asdict(replace(self, view=None)) | {"balanced": self.balanced}
+        del told["view"]
+        return told | ({"debug": self.view.to_dict()} if self.view is not None else {})
+
+    def to_html(self) -> str:
+        """The run as one page that needs no network.
+
+        Raises ``PlanError`` where no debugger looked.
+        """
+        if self.view is None:
+            raise PlanError("the page shows what a debugger saw: run(debugger=Debugger())")
+        page: str = self.view.to_html()
+        return page
 
     def __str__(self) -> str:
         words = [f"{self.read:,} read", f"{self.written:,} written"]

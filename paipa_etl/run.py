@@ -15,6 +15,7 @@ from paipa_etl.clients import Clients
 from paipa_etl.clock import Clock
 from paipa_etl.errors import ErrorPolicy, Word, describe, never_stop
 from paipa_etl.formats.batch import Batch
+from paipa_etl.metering.watch import UNWATCHED, Unwatched
 from paipa_etl.report import Counts, Report, StepCount, report_of
 from paipa_etl.resources import Resources
 from paipa_etl.stop import Stop, Stopped
@@ -34,20 +35,20 @@ def close(flow: object) -> None:
 class Run:
     """One run; made by a runner (or by a ready step that is used alone), never shared.
 
-    ``heard`` is called with each batch that a source has decoded, ``idle`` when
-    the input is silent, so that what was read can be shown before it is waited for.
+    ``idle`` is called when the input is silent, so that what was read can be shown before
+    it is waited for.
     """
 
     def __init__(
         self,
         on_error: str = "fail",
         *,
-        heard: Callable[[Run], None] | None = None,
         resources: Mapping[str, Any] | None = None,
         clock: Clock | None = None,
         max_memory: int = MAX_MEMORY,
         clients: Clients | None = None,
         threads: bool = True,
+        watch: Unwatched = UNWATCHED,
     ) -> None:
         self.policy = ErrorPolicy(on_error)
         self.counts = Counts()
@@ -83,7 +84,8 @@ class Run:
         """Bytes that all hand-overs of the run may hold together."""
         self.scale = 1.0
         """What part of its usual budget in bytes each hand-over may take."""
-        self.heard = heard
+        self.watch = watch
+        """Who is told whose time it is; a debugger, or nobody."""
         self.idle: Callable[[], None] = lambda: None
         self.clock = clock or Clock()
         self.started = self.clock.now()
@@ -245,4 +247,7 @@ class Run:
     def report(self) -> Report:
         """The report of what was done so far."""
         others = [describe(error) for error in self.failures if error is not self.raised]
-        return report_of(self.counts, self.clock.now() - self.started, self.policy.told + others)
+        seconds = self.clock.now() - self.started
+        report = report_of(self.counts, seconds, self.policy.told + others)
+        report.view = self.watch.details()
+        return report

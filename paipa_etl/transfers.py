@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from paipa_etl import steps
 from paipa_etl.errors import InputError, PaipaError, PlanError, describe
@@ -22,6 +22,9 @@ from paipa_etl.sources.iterables import IterableSource
 from paipa_etl.steps.contract import flatten_steps
 from paipa_etl.stop import Stopped
 from paipa_etl.stores.port import Entry
+
+if TYPE_CHECKING:
+    from paipa_etl.debugger import Debugger
 
 TOLD = 1_000  # failed inputs that a report names
 KEPT = 20_000  # jobs that are kept from the check of their names to their runs
@@ -47,10 +50,6 @@ class TransferReport(Report):
         self.bytes_out += one.bytes_out
         self.errors += one.errors[: TOLD - len(self.errors)]
 
-    def to_dict(self) -> dict[str, Any]:
-        """The report as plain values, for JSON."""
-        return asdict(self) | {"balanced": self.balanced}
-
     def __str__(self) -> str:
         words = [f"{self.transferred:,} transferred"]
         words += [f"{self.failed:,} failed"] if self.failed else []
@@ -65,16 +64,18 @@ def transfer(
     fail_fast: bool = False,
     skip_done: bool = False,
     heard: Callable[[TransferReport], None] | None = None,
+    debugger: Debugger | None = None,
 ) -> TransferReport:
     """Carry out a plan for each of its inputs, so many of them at once.
 
     The plan's sink is a location with fields: ``write("s3://clean/{stem}.jsonl.zst")``.
     One that fails does not keep the others from going on, unless ``fail_fast``; with
     ``skip_done``, what has an output that is newer than it is left alone. The plan's
-    ``max_memory`` is shared between them. Raises ``PlanError``, before anything is read,
+    ``max_memory`` is shared between them. A ``debugger`` looks at them as one pipeline, whose
+    records are the inputs. Raises ``PlanError``, before anything is read,
     where two outputs would have one name, or one would leave the template's root.
     """
-    return Transfers(plan, transfers, fail_fast, skip_done, heard).run()
+    return Transfers(plan, transfers, fail_fast, skip_done, heard, debugger).run()
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,7 @@ class Transfers:
         fail_fast: bool,
         skip_done: bool,
         heard: Callable[[TransferReport], None] | None,
+        debugger: Debugger | None = None,
     ) -> None:
         if not (isinstance(plan.source, FileSource) and isinstance(plan.sink, FileSink)):
             raise PlanError("transfers go from locations to locations")
@@ -107,9 +109,9 @@ class Transfers:
         self._template = Template(plan.sink.location)
         self._fail_fast, self._skip_done = fail_fast, skip_done
         self._memory = max(plan.max_memory // transfers, 1)
-        step = steps.map(self._one, workers=transfers, ordered=False, queue=max(transfers, 2))
+        step = steps.map(self.transfer, workers=transfers, ordered=False, queue=max(transfers, 2))
         self._outer = Pipeline(IterableSource(self._jobs()), [step])
-        self._run = self._outer.new_run()
+        self._run = self._outer.new_run(debugger=debugger)
         self.report, self._lock, self._heard = TransferReport(), threading.Lock(), heard
         self._ending = flatten_steps(steps.tap(self._check_end))[0]
         self._planned: set[int] = set()
@@ -123,6 +125,7 @@ class Transfers:
             self._outer.run(self._run)
         finally:
             self.report.seconds = self._run.clock.now() - self._run.started
+            self.report.view = self._run.watch.details()
             self._run.clients.close()
         return self.report
 
@@ -158,7 +161,7 @@ class Transfers:
             if hash(job.target.target) in self._planned:
                 yield job
 
-    def _one(self, job: Job) -> None:
+    def transfer(self, job: Job) -> None:
         """One run; what it fails with is told in the report."""
         try:
             if self._skip_done:

@@ -219,7 +219,7 @@ def test_the_report_is_json_and_adds_up(paipa: Any, tmp_path: Path) -> None:
     words = ("--filter", "lambda n: n % 2", "--report", "r.json", "--on-error", "skip")
     assert paipa(*words, input=TEN + b"no\n").returncode == 4
     report = json.loads((tmp_path / "r.json").read_text())
-    assert set(report) == REPORT_KEYS
+    assert set(report) == {*REPORT_KEYS, "debug"}
     assert [report[key] for key in ("read", "filtered", "written", "skipped")] == [11, 5, 5, 1]
     assert (report["bytes_in"], report["bytes_out"]) == (23, 10)
     assert set(report["steps"][0]) == {"name", "records_in", "records_out", "opaque", "retried"}

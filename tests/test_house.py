@@ -15,9 +15,9 @@ from conftest import ROOT
 RANKS = [
     {"__main__"},
     {"cli"},
-    {"transfers"},
+    {"combine", "transfers"},
     {"pipeline"},
-    {"clash", "names"},
+    {"clash", "debugger", "names"},
     {"runners"},
     {"sources", "sinks", "steps"},
     {"stores"},
@@ -25,7 +25,7 @@ RANKS = [
     {"background"},
     {"channel", "clients", "clock", "report", "resources", "retries", "waits"},
     {"stop", "turns"},
-    {"formats", "codecs", "location"},
+    {"formats", "codecs", "location", "metering"},
     {"errors", "interrupts"},
 ]
 FILES = [*sorted((ROOT / "paipa_etl").rglob("*.py")), *sorted((ROOT / "cli").glob("*.py"))]

@@ -88,7 +88,7 @@ def test_reading_ahead_closes_the_generator_in_the_thread_that_ran_it() -> None:
         finally:
             threads.append(threading.current_thread())
 
-    ahead: Any = read_ahead(source(), len, Stop())  # type: ignore[arg-type]
+    ahead: Any = read_ahead(source(), len, Stop(), Channel(1 << 20))  # type: ignore[arg-type]
     next(ahead)
     ahead.close()
     assert [thread.name for thread in threads] == ["paipa-read-ahead"]
@@ -100,7 +100,7 @@ def test_reading_ahead_raises_what_the_generator_raised() -> None:
         yield b"1"
         raise ZeroDivisionError
 
-    ahead = read_ahead(source(), len, Stop())  # type: ignore[arg-type]
+    ahead = read_ahead(source(), len, Stop(), Channel(1 << 20))  # type: ignore[arg-type]
     assert next(ahead) == b"1"
     with pytest.raises(ZeroDivisionError):
         next(ahead)

@@ -7,6 +7,7 @@ from paipa_etl.background.ahead import AHEAD, Ahead, read_ahead, side_by_side
 from paipa_etl.background.behind import BEHIND, Task, WriteBehind
 from paipa_etl.background.loop import EventLoop
 from paipa_etl.background.threads import join, start, surely
+from paipa_etl.background.ticking import Ticking
 
 __all__ = [
     "AHEAD",
@@ -14,6 +15,7 @@ __all__ = [
     "Ahead",
     "EventLoop",
     "Task",
+    "Ticking",
     "WriteBehind",
     "join",
     "read_ahead",

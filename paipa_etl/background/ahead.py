@@ -17,16 +17,20 @@ T = TypeVar("T")
 
 
 class Ahead(Generic[T]):
-    """A generator that is run by a thread of its own, ``limit`` bytes ahead of whoever takes.
+    """A generator that is run by a thread of its own, ahead of whoever takes from its channel.
 
     The generator is closed by the thread that runs it. ``close`` sets the stop, so that a
     wait for bytes ends, and waits for the thread.
     """
 
     def __init__(
-        self, items: Generator[T, None, None], size: Callable[[T], int], stop: Stop, limit: int
+        self,
+        items: Generator[T, None, None],
+        size: Callable[[T], int],
+        stop: Stop,
+        channel: Channel[T],
     ) -> None:
-        self._stop, self._channel = stop, Channel[T](limit)
+        self._stop, self._channel = stop, channel
         words = (items, size, self._channel)
         self._thread = threading.Thread(target=_pump, args=words, name="paipa-read-ahead")
 
@@ -56,13 +60,13 @@ class Ahead(Generic[T]):
 
 
 def read_ahead(
-    items: Generator[T, None, None], size: Callable[[T], int], stop: Stop, limit: int = AHEAD
+    items: Generator[T, None, None], size: Callable[[T], int], stop: Stop, channel: Channel[T]
 ) -> Iterator[T]:
-    """Yield what a generator yields, run by a thread of its own that keeps ``limit`` bytes ahead.
+    """Yield what a generator yields, run by a thread of its own, as far ahead as a channel holds.
 
     Closing this one ends the thread, and a read that waits for bytes.
     """
-    ahead = Ahead(items, size, stop, limit)
+    ahead = Ahead(items, size, stop, channel)
     try:
         ahead.start()
         yield from ahead
@@ -85,7 +89,7 @@ def side_by_side(
     try:
         while True:
             while len(running) < width and (job := next(jobs, None)) is not None:
-                running.append(Ahead(job, size, stop, limit))
+                running.append(Ahead(job, size, stop, Channel[T](limit)))
                 running[-1].start()
             if not running:
                 return

@@ -62,7 +62,7 @@ class WriteBehind:
 
     def __init__(self, output: Output, limit: int = BEHIND) -> None:
         self._output = output
-        self._channel: Channel[Callable[[], Any]] = Channel(limit)
+        self.channel: Channel[Callable[[], Any]] = Channel(limit)
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._work, name="paipa-write-behind")
         self._begun = False
@@ -78,14 +78,14 @@ class WriteBehind:
     def finish(self) -> None:
         """Write everything, with the codec's trailer, and end the thread."""
         self._call(self._output.finish, 0)
-        self._channel.finish()
+        self.channel.finish()
         join(self._thread)
         if self._failure is not None:
             raise self._failure
 
     def abort(self) -> None:
         """Drop what is not written yet and end the thread."""
-        surely(self._channel.abandon)
+        surely(self.channel.abandon)
         join(self._thread)
 
     def _call(self, action: Callable[[], Any], size: int) -> None:
@@ -93,7 +93,7 @@ class WriteBehind:
             self._begun = True
             start(self._thread)
         try:
-            self._channel.put(action, size)
+            self.channel.put(action, size)
         except Abandoned:
             join(self._thread)
             if self._failure is None:
@@ -103,10 +103,10 @@ class WriteBehind:
     def _work(self) -> None:
         try:
             while True:
-                self._channel.get()()
+                self.channel.get()()
         except (Finished, Abandoned):
             pass
         except BaseException as error:  # raised again in the thread that hands over
             self._failure = error
         finally:
-            self._channel.abandon()
+            self.channel.abandon()

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from paipa_etl.background import surely
 from paipa_etl.formats.batch import Batch
+from paipa_etl.metering.watch import SINK
 from paipa_etl.run import Run
 from paipa_etl.sinks.files import OpenFile
 from paipa_etl.sources import Source
@@ -49,6 +50,7 @@ def carry_out(core: Core, source: Source, steps: tuple[Step, ...], sink: Sink, r
     first, as itself.
     """
     run.background, run.carried_out = run.threads, True
+    run.watch.lane(SINK)
     try:
         output = sink.open(run)
         try:

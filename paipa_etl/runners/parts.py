@@ -8,6 +8,7 @@ from typing import Any
 
 from paipa_etl.channel import Channel, Finished, Parcel
 from paipa_etl.formats.batch import Batch
+from paipa_etl.metering.watch import SINK, WAITS, Owner
 from paipa_etl.report import StepCount
 from paipa_etl.run import Run, close
 from paipa_etl.steps.contract import Step
@@ -62,15 +63,25 @@ def flow_of(
 ) -> Iterator[Any]:
     """The records of a channel, for a part that begins with a timed step or with any other."""
     if part and part[0][0].timed:
-        return Taking(channel, run)
-    return run.records(given or arriving(channel))
+        return Taking(channel, run, owner_of(part))
+    return run.records(waited_for(given or arriving(channel), part, run))
+
+
+def owner_of(part: Counted) -> Owner:
+    """Whoever takes what comes into a part: its first step, or the sink."""
+    return part[0][1] if part else SINK
+
+
+def waited_for(batches: Iterator[Batch], part: Counted, run: Run) -> Iterator[Batch]:
+    """Batches, the wait for which is not the time of the step that asks for them."""
+    return run.watch.timed(batches, owner_of(part), WAITS, batches=True)
 
 
 class Taking:
     """The records of a channel, one by one, waited for up to a moment where that is asked."""
 
-    def __init__(self, channel: Channel[Batch], run: Run) -> None:
-        self._channel, self._run = channel, run
+    def __init__(self, channel: Channel[Batch], run: Run, owner: Owner) -> None:
+        self._channel, self._run, self._owner = channel, run, owner
         self._rest: Iterator[Any] = iter(())
         self._held = (0, 0)
 
@@ -89,7 +100,8 @@ class Taking:
             self._held = (0, 0)
             left = None if moment is None else max(moment - self._run.clock.now(), 0)
             try:
-                batch, *held = self._channel.take(ALL, left)
+                with self._run.watch.section(self._owner, WAITS):
+                    batch, *held = self._channel.take(ALL, left)
             except Finished:
                 raise StopIteration from None
             self._held = (held[0], held[1])
@@ -105,6 +117,6 @@ def nested(
         stack.callback(close, flow)
         for step, count in part:
             bind = step.bind_batches if batches else step.bind
-            flow = bind(run, count)(flow)
+            flow = run.watch.timed(bind(run, count)(flow), count, batches=batches)
             stack.callback(close, flow)
         yield flow

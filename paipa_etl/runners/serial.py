@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from paipa_etl.formats.batch import Batch
+from paipa_etl.metering.watch import SOURCE
 from paipa_etl.run import Run, close
 from paipa_etl.sources import Source
 from paipa_etl.sources.files import FileSource
@@ -29,7 +30,7 @@ def records(
     with ExitStack() as stack:
         stack.enter_context(ending(source, run))
         stack.callback(lambda: run.over())  # of the run that is the last part then
-        flow: Iterator[Any] = source.records(run)
+        flow: Iterator[Any] = run.watch.timed(source.records(run), SOURCE)
         stack.callback(close, flow)
         for step in steps:
             count = run.counts.add_step(str(step))
@@ -40,6 +41,7 @@ def records(
                 run.where = inner.where
             else:
                 flow = step.bind(run, count)(flow)
+            flow = run.watch.timed(flow, count)
             stack.callback(close, flow)
         yield from flow
 
@@ -51,9 +53,10 @@ def batches(
     reads = any(step.reads is not Reads.NOTHING for step in steps)
     with ExitStack() as stack:
         stack.callback(run.over)
-        flow: Iterator[Batch] = source.batches(run, reads)
+        flow: Iterator[Batch] = run.watch.timed(source.batches(run, reads), SOURCE, batches=True)
         stack.callback(close, flow)
         for step in steps:
-            flow = step.bind_batches(run, run.counts.add_step(str(step)))(flow)
+            count = run.counts.add_step(str(step))
+            flow = run.watch.timed(step.bind_batches(run, count)(flow), count, batches=True)
             stack.callback(close, flow)
         yield from flow

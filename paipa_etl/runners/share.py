@@ -87,6 +87,7 @@ class Share:
 
     def _records(self) -> Generator[Any, None, None]:
         most = 1
+        told = self._run.watch.worker(self._stage.count)
         while True:
             if self._ticket is None:
                 try:
@@ -98,7 +99,9 @@ class Share:
             for record in ticket.records:
                 yield record
                 self._record_done(ticket)
-            most = adapted(most, len(ticket.batch), perf_counter() - began)
+            seconds = perf_counter() - began - ticket.waited
+            told(seconds, len(ticket.results))
+            most = adapted(most, len(ticket.batch), seconds)
             self._finish(ticket)
 
     def _record_done(self, ticket: Ticket) -> None:

@@ -135,9 +135,11 @@ class Stage(ABC, Generic[S]):
 
     def give_part(self, ticket: Ticket, records: list[Any]) -> None:
         """Hand on some of what the record in flight gives."""
+        began = perf_counter()
         self.window.part(ticket, records)
         self.window.deliver()
         self.window.hold_back(ticket)
+        ticket.waited += perf_counter() - began
 
     def decide(self, error: Exception, ticket: Ticket, run: Run, part: StepCount) -> None:
         """A function failed on the record in flight: it leaves a gap, or the error is raised."""
@@ -172,6 +174,7 @@ class CallStage(Stage[FunctionStep]):
         return partial(self.step.collect, self.count)
 
     def serve(self, run: Run, part: StepCount) -> None:
+        told = run.watch.worker(self.count)
         with self.step.ready(run, part) as function:
             most = 1
             ticket = self.take(most)
@@ -186,7 +189,10 @@ class CallStage(Stage[FunctionStep]):
                     self.fail(ticket, error, run)
                     self.window.deliver()
                     return
-                most = adapted(most, len(ticket.batch), perf_counter() - began)
+                finally:
+                    seconds = perf_counter() - began - ticket.waited
+                    told(seconds, len(ticket.results))
+                most = adapted(most, len(ticket.batch), seconds)
                 ticket = self._exchange(ticket, most, part)
 
     def _exchange(self, ticket: Ticket, most: int, part: StepCount) -> Ticket:

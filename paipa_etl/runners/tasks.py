@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
+from time import perf_counter
 from typing import Any
 
 from paipa_etl.channel import Abandoned, Finished
@@ -57,9 +58,11 @@ class TaskStage(CallStage):
     async def _serve(
         self, function: Callable[[Any], Awaitable[Any]], run: Run, part: StepCount
     ) -> None:
+        told = run.watch.worker(self.count)
         while True:
             ticket = await self.window.take_in_loop()
             run.where = partial(self.place, ticket)
+            began = perf_counter()
             try:
                 await self._await_result(function, ticket, run, part)
             except (Abandoned, Stopped):
@@ -70,6 +73,7 @@ class TaskStage(CallStage):
                 self.fail(ticket, error, run)
                 await self.window.deliver_in_loop()
                 return
+            told(perf_counter() - began, ticket.count)
             part.entered += ticket.count
             await self.window.deliver_in_loop()
             await self.window.hold_back_in_loop()

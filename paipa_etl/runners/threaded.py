@@ -14,10 +14,19 @@ from typing import Any
 
 from paipa_etl.channel import MAX_BYTES, Abandoned, Channel
 from paipa_etl.formats.batch import NUMBERED, Batch, size_of
+from paipa_etl.metering.watch import SOURCE, Owner
 from paipa_etl.report import StepCount
 from paipa_etl.run import Run
 from paipa_etl.runners.crew import Crew
-from paipa_etl.runners.parts import Counted, arriving, cut, flow_of, nested
+from paipa_etl.runners.parts import (
+    Counted,
+    arriving,
+    cut,
+    flow_of,
+    nested,
+    owner_of,
+    waited_for,
+)
 from paipa_etl.runners.share import ShareStage
 from paipa_etl.runners.stage import CallStage
 from paipa_etl.sources import Source
@@ -63,9 +72,7 @@ def carry_out(
     run.counts, run.failures = type(run.counts)(), []
     source = _Upstream(records)
     with closing(_Plan(source, expanded(steps), run, raw=False, at_once=False).records()) as flow:
-        for record in flow:
-            count.given += 1
-            yield record
+        yield from count.tallied(flow)
 
 
 class _Upstream:
@@ -99,11 +106,12 @@ class _Plan:
         self._connect(between)
 
     def _connect(self, parts: list[Counted]) -> None:
-        inlet = self._channel(parts[0] if parts else self.trailing)
+        giver: Owner = self.leading[-1][1] if self.leading else SOURCE
+        inlet = self._channel(parts[0] if parts else self.trailing, giver)
         self._thread(self._feed, inlet, self._at_once[0], "feed")
         for place, part in enumerate(parts):
             following = parts[place + 1] if place + 1 < len(parts) else self.trailing
-            outlet = self._channel(following)
+            outlet = self._channel(following, part[-1][1])
             at_once = self._at_once[place + 1]
             if part[0][0].workers:
                 self._stage(part[0], inlet, outlet, at_once)
@@ -112,7 +120,7 @@ class _Plan:
             inlet = outlet
         self.tail = inlet
 
-    def _channel(self, part: Counted) -> Channel[Batch]:
+    def _channel(self, part: Counted, giver: Owner) -> Channel[Batch]:
         """The channel before a part: as long as its workers are to have it."""
         workers = part[0][0].workers if part else None
         items = workers.queue if workers else QUEUE
@@ -120,6 +128,7 @@ class _Plan:
             items = max(items, 2 * workers.count)
         channel: Channel[Batch] = Channel(self.run.share(MAX_BYTES), items)
         self.crew.channels.append(channel)
+        self.run.watch.channel(channel, giver, owner_of(part))
         return channel
 
     def _stage(
@@ -171,20 +180,25 @@ class _Plan:
         run.idle = lambda: None  # it is the consumer that knows when nothing more is to be shown
         self.run.counts.unread = lambda: 0
         if isinstance(self.source, FileSource) and not self.leading:
-            with closing(self.source.batches(run, self.reads)) as flow:
+            with closing(self._watched(self.source.batches(run, self.reads))) as flow:
                 for batch in flow:
                     outlet.put(batch.light(self.raw), len(batch.block.data), len(batch))
         elif (
             isinstance(self.source, IterableSource) and self.source.is_at_hand and not self.leading
         ):
-            with closing(self.source.batches(run)) as flow:
+            with closing(self._watched(self.source.batches(run))) as flow:
                 for batch in flow:
                     outlet.put(batch, size_of(batch.records or ()), len(batch))
         elif self.raw and isinstance(self.source, FileSource):
-            self._give_batches(self.source.batches(run, self.reads), self.leading, run, outlet)
+            flow = self._watched(self.source.batches(run, self.reads))
+            self._give_batches(flow, self.leading, run, outlet)
         else:
             run.counts.unread = run._unread
-            self._give_records(self.source.records(run), self.leading, run, outlet)
+            records = self.run.watch.timed(self.source.records(run), SOURCE)
+            self._give_records(records, self.leading, run, outlet)
+
+    def _watched(self, batches: Generator[Batch, None, None]) -> Any:
+        return self.run.watch.timed(batches, SOURCE, batches=True)
 
     def _chain(
         self, part: Counted, inlet: Channel[Batch], run: Run, outlet: Channel[Batch]
@@ -192,7 +206,8 @@ class _Plan:
         part[0][1].taken = run.handed
         try:
             if self.raw:
-                self._give_batches(arriving(inlet), part, run, outlet)
+                flow = waited_for(arriving(inlet), part, run)
+                self._give_batches(flow, part, run, outlet)
             else:
                 self._give_records(flow_of(part, run, inlet), part, run, outlet)
         finally:
@@ -226,7 +241,7 @@ class _Plan:
             yield from given
 
     def batches(self) -> Generator[Batch, None, None]:
-        arriving_batches = self._arriving()
+        arriving_batches = waited_for(self._arriving(), self.trailing, self.run)
         with (
             self._pulled(),
             nested(arriving_batches, self.trailing, self.run, batches=True) as given,

@@ -30,6 +30,7 @@ class Ticket:
         "seen",
         "size",
         "stopped",
+        "waited",
     )
 
     def __init__(self, batch: Batch, count: int, size: int) -> None:
@@ -45,6 +46,8 @@ class Ticket:
         self.done = self.over = False
         self.stopped = False
         """Whether the record in flight raised ``StopIteration``."""
+        self.waited = 0.0
+        """Seconds of its time that were waits for those who take what it gives."""
         self.failure: BaseException | None = None
         self.seen = -1
         """How many records the watch saw unbegun when it last looked."""

@@ -16,6 +16,7 @@ from paipa_etl.formats import Format
 from paipa_etl.formats.batch import Batch
 from paipa_etl.formats.blocks import BLOCK
 from paipa_etl.location import Location, parse
+from paipa_etl.metering.watch import CODEC, ROOM, SINK, STORE
 from paipa_etl.run import Run
 from paipa_etl.sinks import Target, store_of
 from paipa_etl.stores import StoreOptions
@@ -30,7 +31,8 @@ class Encoded:
 
     def write(self, data: bytes) -> None:
         """Compress and write."""
-        self._out(self._compressor.compress(data) if self._compressor else data)
+        with self._run.watch.section(SINK, CODEC):
+            self._out(self._compressor.compress(data) if self._compressor else data)
 
     def pause(self) -> None:
         """Write what the codec holds back."""
@@ -40,11 +42,13 @@ class Encoded:
     def finish(self) -> None:
         """Write the codec's end."""
         if self._compressor:
-            self._out(self._compressor.finish())
+            with self._run.watch.section(SINK, CODEC):
+                self._out(self._compressor.finish())
 
     def _out(self, data: bytes) -> None:
         if data:
-            self._target.write(data)
+            with self._run.watch.section(SINK, STORE):
+                self._target.write(data)
             self._run.counts.bytes_out += len(data)
 
 
@@ -67,6 +71,7 @@ class OpenFile:
         slow = compressor is not None or not self._target.cached
         if run.background and slow and not self._target.live:
             self._output = WriteBehind(self._output, run.share(BEHIND))
+            run.watch.channel(self._output.channel, SINK, SINK)
         if self._target.live:
             run.idle = self.show
         self._pending: list[bytes] = []
@@ -81,7 +86,8 @@ class OpenFile:
     def write_batch(self, batch: Batch) -> None:
         """Pass on a batch's raw lines."""
         self._flush()
-        self._output.write(batch.raw())
+        with self._run.watch.section(SINK, ROOM):
+            self._output.write(batch.raw())
         self._run.counts.written += len(batch)
 
     def write_all(self, records: Iterable[Any]) -> None:
@@ -112,7 +118,8 @@ class OpenFile:
         if not self._pending:
             return
         pending, self._pending, self._size = self._pending, [], 0
-        self._output.write(b"".join(pending))
+        with self._run.watch.section(SINK, ROOM):
+            self._output.write(b"".join(pending))
         self._run.counts.written += len(pending)
 
     def show(self) -> None:
@@ -124,8 +131,10 @@ class OpenFile:
         """Publish the whole output."""
         self._closed = True
         self._flush()
-        self._output.finish()
-        self._target.commit()
+        with self._run.watch.section(SINK, ROOM):
+            self._output.finish()
+        with self._run.watch.section(SINK, STORE):
+            self._target.commit()
 
     def abort(self, cause: BaseException) -> None:
         """Leave what was there before; of a live output, show what came before the cause."""

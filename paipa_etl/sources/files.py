@@ -13,6 +13,7 @@ from typing import Any
 
 from paipa_etl import codecs
 from paipa_etl.background import AHEAD, read_ahead
+from paipa_etl.channel import Channel
 from paipa_etl.codecs import Codec
 from paipa_etl.codecs.members import MemberDecoder
 from paipa_etl.errors import BadRecord, DamagedInput, PaipaWarning, PlanError, shown
@@ -20,6 +21,7 @@ from paipa_etl.formats import Format
 from paipa_etl.formats.batch import BadLine, Batch
 from paipa_etl.formats.blocks import BLOCK, DECODED_BLOCK, MAX_RECORD, Block
 from paipa_etl.location import LOCAL, Location
+from paipa_etl.metering.watch import CODEC, SOURCE, STORE, WAITS
 from paipa_etl.run import Run
 from paipa_etl.sources import ReadStore, store_of
 from paipa_etl.sources.in_turn import in_turn
@@ -90,8 +92,10 @@ class FileSource:
         self._use_once()
         pieces: Any = self._pieces(run)
         if run.background or self.read_ahead:
-            limit = run.share(AHEAD)
-            pieces = read_ahead(pieces, lambda piece: len(piece[1]), run.reading_stop, limit)
+            channel: Channel[Piece] = Channel(run.share(AHEAD))
+            run.watch.channel(channel, SOURCE, SOURCE)
+            pieces = read_ahead(pieces, lambda piece: len(piece[1]), run.reading_stop, channel)
+            pieces = run.watch.timed(pieces, SOURCE, WAITS)
         with run.reading(), closing(pieces):
             for source, group in groupby(pieces, itemgetter(0)):
                 yield from self._input_batches(source, map(itemgetter(1), group), run, reads)
@@ -152,7 +156,9 @@ class FileSource:
             for location, raw in inputs:
                 source = Input(location)
                 try:
-                    for piece in self._decoded(location, _counted(raw, read, stop)):
+                    raw = run.watch.timed(_counted(raw, read, stop), SOURCE, STORE)
+                    decoded = self._decoded(location, raw)
+                    for piece in run.watch.timed(decoded, SOURCE, CODEC):
                         yield source, piece
                 except DamagedInput as error:
                     raise DamagedInput(error.problem, error.byte, str(source)) from error.__cause__
@@ -211,8 +217,6 @@ def _checked(batch: Batch, run: Run) -> Iterator[Batch]:
     """
     good = batch.before_bad() if batch.bad and run.policy.fails else batch
     run.counts.read += len(good)
-    if run.heard:
-        run.heard(run)
     if len(good):
         yield good
     for line in batch.bad:

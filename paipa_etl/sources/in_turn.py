@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 
 from paipa_etl.background import Ahead
+from paipa_etl.channel import Channel
 from paipa_etl.location import Location
 from paipa_etl.run import RANGES, Run
 from paipa_etl.stores.port import Entry
@@ -66,7 +67,7 @@ def _fill(
         small = run.background and entry.size is not None and entry.size <= SMALL
         ahead = None
         if small:
-            ahead = Ahead(opened(entry.location), len, run.reading_stop, SMALL + 1)
+            ahead = Ahead(opened(entry.location), len, run.reading_stop, Channel(SMALL + 1))
             ahead.start()
         waiting.append((entry, ahead))
         room -= entry.size or 0

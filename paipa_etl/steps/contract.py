@@ -157,9 +157,7 @@ class Opaque(Step):
                 flow = function(records)
                 with ExitStack() as stack:
                     stack.callback(close, flow)
-                    for record in flow:
-                        count.given += 1
-                        yield record
+                    yield from count.tallied(flow)
                 return
             except Exception as error:
                 if run.policy.is_settled(error) or run.is_word(error):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Callable
-from typing import Any, TypeVar
 from traceback import clear_frames
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from paipa_etl.clients import Clients

@@ -1,0 +1,218 @@
+"""The verdict: what limits a run, the figures that say so, and what to do about it.
+
+All rules are here. Each looks at a ``View`` only. A **thread** of a run is the reader (store
+and codec of the source, where it is read ahead), the writer (codec and store of the sink,
+where it is written behind), each step with workers, and each run of steps nested between
+two channels. The one that is at work for the largest share of the time limits the run; in
+it, whatever takes most of its time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from paipa_etl.debugger.view import QueueView, StepView, Verdict, View
+
+ENOUGH = 0.02  # seconds of a run from which something can be said
+BUSY = 0.5  # the share of the time from which a thread may be what limits a run
+SATURATED = 0.8  # the share from which the workers of a step have hardly a moment's rest
+COMPUTES, WAITS = 0.7, 0.35  # shares of the processor's time in a step's own
+STARVED = 0.25  # the share below which most workers of a step have nothing to do
+ALIKE = 1.5  # times that what limits a thread takes what the next in it takes, at least
+BURSTS = 0.25  # the share of the time that both ends of a queue wait, where it is too small
+
+
+@dataclass
+class Work:
+    """A piece of what a thread does: seconds, those of the processor, and whose it is."""
+
+    step: StepView
+    part: str
+    seconds: float
+    cpu: float | None
+    workers: int = 1
+
+    @property
+    def name(self) -> str:
+        """What it is called in a sentence."""
+        if self.step.kind == "step":
+            return f"step {self.step.name}"
+        if not self.step.parts.get("store") and not self.step.parts.get("codec"):
+            return f"the {self.step.kind} {self.step.name}"
+        words = {"store": "the store of", "codec": "the codec of", "format": "the format of"}
+        what = "the input" if self.step.kind == "source" else "the output"
+        return f"{words[self.part]} {what}, {self.step.name}"
+
+    @property
+    def computes(self) -> float:
+        """The share of the processor's time in it; unknown is half."""
+        return 0.5 if self.cpu is None or not self.seconds else self.cpu / self.seconds
+
+
+Thread = list[Work]
+
+
+def judge(view: View) -> Verdict:
+    """The verdict on a run as it is now."""
+    if view.seconds < ENOUGH or not view.source.records_out:
+        return Verdict("short", "", "too short a run to say what limits it", "nothing")
+    threads = threads_of(view)
+    busiest = max(threads, key=lambda thread: _share(thread, view))
+    verdict = (
+        _queue_too_small(view)
+        or _limit(busiest, threads, view)
+        or Verdict(
+            "balanced",
+            "",
+            f"nothing limits the run alone; {_shares(threads, view)}",
+            "nothing in particular: every part of it would have to become faster",
+        )
+    )
+    verdict.remarks += _starved(view, verdict)
+    return verdict
+
+
+def threads_of(view: View) -> list[Thread]:
+    """What the threads of a run do."""
+    source, *steps, sink = view.steps
+    names = {queue.name for queue in view.queues}
+    reading, writing = _parts(source, "store", "codec"), _parts(sink, "codec", "store")
+    threads = [reading] if "read ahead" in names else []
+    nested = _parts(source, "format") if threads else [*reading, *_parts(source, "format")]
+    begins = {queue.taker for queue in view.queues if queue.giver != queue.taker}
+    for step in steps:
+        if step.workers:
+            threads += [nested, [Work(step, "", step.seconds, step.cpu, step.workers)]]
+            nested = []
+            continue
+        if step.name in begins and nested and nested[0].step.kind != "source":
+            threads.append(nested)
+            nested = []
+        nested.append(Work(step, "", step.seconds, step.cpu))
+    nested += _parts(sink, "format")
+    if "write behind" in names:
+        threads += [nested, writing]
+    else:
+        threads.append(nested + writing)
+    return [thread for thread in threads if thread]
+
+
+def _parts(step: StepView, *parts: str) -> Thread:
+    return [Work(step, part, step.parts.get(part, 0.0), step.parts_cpu.get(part)) for part in parts]
+
+
+def _share(thread: Thread, view: View) -> float:
+    """How much of the wall time a thread is at work."""
+    seconds = sum(work.seconds for work in thread)
+    return min(seconds / (view.seconds * thread[0].workers), 1.0)
+
+
+def _limit(thread: Thread, threads: list[Thread], view: View) -> Verdict | None:
+    """What limits a run whose busiest thread is this one."""
+    busy = _share(thread, view)
+    first, *others = sorted(thread, key=lambda work: -work.seconds)
+    if busy < BUSY or (others and first.seconds < ALIKE * others[0].seconds):
+        return None
+    rest = [_share(other, view) for other in threads if other is not thread]
+    share = first.seconds / (view.seconds * first.workers)
+    text = f"{first.name}: {share:.0%} of the wall time{_figures(first, view)}"
+    if first.step.kind != "step":
+        return _of_an_end(first, text)
+    return _of_a_step(first, text, max([*rest, 0.02]), view)
+
+
+def _of_an_end(work: Work, text: str) -> Verdict:
+    """The source or the sink limits the run."""
+    end, kind = work.step.kind, f"{work.step.kind}-{work.part}"
+    levers = {
+        "source-store": "nothing in the pipeline: it takes what the input's disk, network or "
+        "maker gives; several inputs at once (--transfers) may give more",
+        "source-codec": "have the input written as zstd, which is decoded several times as fast, "
+        "or in several files, and read those at once (--transfers)",
+        "source-format": "read less of it, filter earlier, or split the input over processes",
+        "sink-store": "nothing in the pipeline: it gives what the output's disk, network or "
+        "reader takes",
+        "sink-codec": "a lower --level, or zstd, which takes a fraction of gzip's time",
+        "sink-format": "write fewer or smaller records, or split the input over processes",
+    }
+    if kind == "sink-codec" and "zstd" in work.step.name:
+        levers[kind] = "a lower --level, or lz4"
+    if kind == "source-format" and work.step.parts.get("store", 0.0) == 0.0 and end == "source":
+        levers[kind] = "make the records faster, or in several threads of a step behind it"
+    return Verdict(kind, work.step.name, text, levers[kind])
+
+
+def _of_a_step(work: Work, text: str, next_busiest: float, view: View) -> Verdict:
+    step, computes = work.step, work.computes
+    if work.workers > 1 and work.cpu is not None and work.cpu > SATURATED * view.seconds:
+        kind, lever = "step-computes", "fewer workers: Python computes in one thread at a time"
+        return Verdict(kind, step.name, f"{text}; it takes a whole core", lever)
+    if computes >= COMPUTES:
+        lever = "make its function faster, filter before it, or split the input over processes"
+        lever += "; threads do not help Python code that computes"
+        return Verdict("step-computes", step.name, f"{text}; it computes", lever)
+    if computes > WAITS and work.cpu is not None:
+        lever = f"workers={max(2, 2 * work.workers)} for what it waits for, a faster function for "
+        lever += "the rest"
+        return Verdict("step-mixed", step.name, f"{text}; half of it waits", lever)
+    # So many that it takes as long as whatever comes next.
+    wanted = min(max(round(step.seconds / (next_busiest * view.seconds)), 2 * work.workers), 1_000)
+    lever = f"more workers: workers={wanted}" if step.workers else f"give it workers={wanted}"
+    return Verdict("step-waits", step.name, f"{text}; it waits", lever)
+
+
+def _figures(work: Work, view: View) -> str:
+    """What its neighbours' waits say."""
+    figures = []
+    for queue in view.queues:
+        if queue.taker == work.step.name and queue.giver != queue.taker and queue.full >= 0.1:
+            figures.append(f"its queue was full {queue.full:.0%} of the time")
+    sink = view.sink
+    if sink.waited_in > 0.1 * view.seconds and work.step is not sink:
+        figures.append(f"the sink waited {sink.waited_in / view.seconds:.0%}")
+    return "".join(f", {figure}" for figure in figures)
+
+
+def _queue_too_small(view: View) -> Verdict | None:
+    """Both ends of a queue wait much, now this one and now that one: work comes in bursts."""
+    for queue in view.queues:
+        taker = _step_of(queue, view)
+        if taker is None or not taker.workers or queue.limit is None:
+            continue
+        idle = queue.waited_to_take / (view.seconds * taker.workers)
+        held_up = queue.waited_to_put / view.seconds
+        small = queue.limit < 4 * taker.workers or queue.peak >= queue.limit
+        if idle > BURSTS and held_up > BURSTS and small:
+            text = f"the queue before {taker.name} ({queue.limit:,} records): its workers waited "
+            text += f"{idle:.0%} of the time for records, and {queue.giver} {held_up:.0%} for room"
+            wanted = max(4 * queue.limit, 4 * taker.workers)
+            return Verdict("queue", taker.name, text, f"a longer queue: queue={wanted}")
+    return None
+
+
+def _step_of(queue: QueueView, view: View) -> StepView | None:
+    steps = (step for step in view.steps if step.name == queue.taker and step.kind == "step")
+    return next(steps, None) if queue.giver != queue.taker else None
+
+
+def _starved(view: View, verdict: Verdict) -> list[str]:
+    """Steps most of whose workers have nothing to do."""
+    remarks = []
+    for step in view.steps[1:-1]:
+        share = step.share(view.seconds)
+        if step.workers > 2 and share < STARVED and step.name != verdict.limit:
+            used = max(round(share * step.workers), 1)
+            text = f"step {step.name}: {used} of its {step.workers} workers were busy on average"
+            remarks.append(f"{text}; {min(2 * used, step.workers)} would do")
+    return remarks
+
+
+def _shares(threads: list[Thread], view: View) -> str:
+    """What takes how much, the most first."""
+    works = sorted((work for thread in threads for work in thread), key=_weight, reverse=True)
+    told = [f"{work.name} {_weight(work) / view.seconds:.0%}" for work in works[:3]]
+    return ", ".join(told) + " of the wall time"
+
+
+def _weight(work: Work) -> float:
+    return work.seconds / work.workers

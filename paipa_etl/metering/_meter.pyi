@@ -1,0 +1,5 @@
+from paipa_etl.metering._meter_python import Account as Account
+from paipa_etl.metering._meter_python import Probe as Probe
+from paipa_etl.metering._meter_python import Strand as Strand
+from paipa_etl.metering._meter_python import Tally as Tally
+from paipa_etl.metering._meter_python import bucket_of as bucket_of

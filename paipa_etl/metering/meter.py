@@ -1,0 +1,10 @@
+"""The meter: compiled where the installation had a compiler, plain Python elsewhere."""
+
+from __future__ import annotations
+
+try:
+    from paipa_etl.metering._meter import Account, Probe, Strand, Tally, bucket_of
+except ImportError:
+    from paipa_etl.metering._meter_python import Account, Probe, Strand, Tally, bucket_of
+
+__all__ = ["Account", "Probe", "Strand", "Tally", "bucket_of"]

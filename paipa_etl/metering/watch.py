@@ -1,0 +1,189 @@
+"""Watch: what a run tells of itself while it is looked at: whose time it is, in which thread.
+
+Runners, sources and sinks know this room only. Where nobody looks, ``UNWATCHED`` hands
+iterators back as they are. What is told is read, by any thread, in ``view.py``.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+from paipa_etl.metering.looks import PERIOD, Look, Memory, Worker
+from paipa_etl.metering.meter import Account, Probe, Strand
+from paipa_etl.metering.totals import Total
+
+SOURCE, SINK = "source", "sink"
+# What the time is of somebody: own work (of a source and a sink, that of the format), work of
+# the store or the codec, waiting for records or for room behind it.
+OWN, STORE, CODEC, WAITS, ROOM = "own", "store", "codec", "waits", "room"
+
+Owner = object
+Key = tuple[Owner, str]
+
+
+class Measured(Protocol):
+    """What is asked of a channel."""
+
+    def statistics(self) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Queue:
+    """A channel, who hands over and who takes (a step's counts, ``SOURCE`` or ``SINK``)."""
+
+    channel: Measured
+    giver: Owner
+    taker: Owner
+
+
+class Unwatched:
+    """Nobody looks: nothing is measured."""
+
+    def lane(self, owner: Owner, role: str = OWN) -> None:
+        """The time of the thread is somebody's, as long as it is nobody else's."""
+
+    def timed(
+        self, items: Iterator[Any], owner: Owner, role: str = OWN, *, batches: bool = False
+    ) -> Iterator[Any]:
+        """An iterator, whose work is somebody's time."""
+        return items
+
+    def section(self, owner: Owner, role: str) -> AbstractContextManager[None]:
+        """What is done in the block is somebody's time."""
+        return nullcontext()
+
+    def channel(self, channel: Measured, giver: Owner, taker: Owner) -> None:
+        """There is a channel."""
+
+    def worker(self, owner: Owner) -> Callable[[float, int], None]:
+        """What a worker tells how many seconds how many records took."""
+        return _untold
+
+    def watching(self, run: Any, plan: Any, *, thread: bool = True) -> AbstractContextManager[None]:
+        """While the run goes on; with a thread of its own, or in passing."""
+        return nullcontext()
+
+    def details(self) -> Any:
+        """What was seen, when the run is over; nothing."""
+        return None
+
+
+def _untold(seconds: float, count: int) -> None:
+    """Nobody listens."""
+
+
+UNWATCHED = Unwatched()
+
+
+class Watch(Unwatched):
+    """The accounts of one run. Each belongs to one thread; they are added up when looked at.
+
+    ``counters``: numbers of the user's that only grow; what they grow by while a step is at
+    work is the step's. ``lists``: a list of n counts n. ``clock`` gives nanoseconds.
+    """
+
+    def __init__(
+        self,
+        counters: Mapping[str, Callable[[], int]] | None = None,
+        *,
+        lists: bool = False,
+        clock: Callable[[], int] | None = None,
+    ) -> None:
+        self.counters = dict(counters or {})
+        self.clock = clock
+        self.queues: list[Queue] = []
+        self.passing: Callable[[], None] = lambda: None
+        """Called now and then by whoever carries records, at the time of nobody."""
+        self._weigh = _items if lists else None
+        self._accounts: defaultdict[Key, list[Account]] = defaultdict(list)
+        self._strands: list[tuple[threading.Thread, Strand]] = []
+        self._here = threading.local()
+        self.memory = Memory()
+
+    # What is told.
+
+    def lane(self, owner: Owner, role: str = OWN) -> None:
+        self._new_strand(self._account(owner, role))
+
+    def timed(
+        self, items: Iterator[Any], owner: Owner, role: str = OWN, *, batches: bool = False
+    ) -> Iterator[Any]:
+        return Probe(items, partial(self._find, (owner, role)), len if batches else self._weigh)
+
+    @contextmanager
+    def section(self, owner: Owner, role: str) -> Generator[None, None, None]:
+        strand, account = self._find((owner, role))
+        before = strand.switch(account)
+        try:
+            yield
+        finally:
+            strand.switch(before)
+
+    def channel(self, channel: Measured, giver: Owner, taker: Owner) -> None:
+        self.queues.append(Queue(channel, giver, taker))
+
+    def worker(self, owner: Owner) -> Callable[[float, int], None]:
+        return Worker(self._account(owner, OWN), self.counters)
+
+    # What is asked.
+
+    def settle(self) -> None:
+        """Have this thread's time until now on somebody's account."""
+        strand = getattr(self._here, "strand", None)
+        if strand is not None:
+            strand.settle()
+
+    def own(self, owner: Owner, role: str = OWN) -> float:
+        """The seconds on somebody's accounts, what is still going on among them."""
+        accounts = list(self._accounts.get((owner, role), ()))
+        return (sum(account.own for account in accounts) + self._running(accounts)) / 1e9
+
+    def total(self, owner: Owner, role: str = OWN) -> Total:
+        """All that is on somebody's accounts."""
+        total, accounts = Total(), list(self._accounts.get((owner, role), ()))
+        for account in accounts:
+            total.add(account)
+        total.own += self._running(accounts)
+        return total
+
+    def _running(self, accounts: list[Account]) -> int:
+        """Nanoseconds of what has begun and not ended yet."""
+        alive = [strand for thread, strand in list(self._strands) if thread.is_alive()]
+        running = [strand.running() for strand in alive]
+        return sum(spent for current, spent in running if any(current is one for one in accounts))
+
+    # Accounts and strands.
+
+    def _account(self, owner: Owner, role: str) -> Account:
+        account = Account()
+        account.counted = [0] * len(self.counters)
+        self._accounts[owner, role].append(account)
+        return account
+
+    def _new_strand(self, base: Account) -> Strand:
+        look = Look(self.counters, self.memory, self.passing)
+        strand = Strand(base, look, PERIOD, self.clock, look.count if self.counters else None)
+        self._here.strand, self._here.accounts = strand, {}
+        self._strands.append((threading.current_thread(), strand))
+        return strand
+
+    def _find(self, key: Key) -> tuple[Strand, Account]:
+        """The strand of the thread, and its account for somebody."""
+        strand = getattr(self._here, "strand", None)
+        if strand is None:
+            strand = self._new_strand(Account())
+        accounts: dict[Key, Account] = self._here.accounts
+        account = accounts.get(key)
+        if account is None:
+            account = accounts[key] = self._account(*key)
+        return strand, account
+
+
+def _items(record: Any) -> int:
+    return len(record) if isinstance(record, list) else 1
