@@ -89,7 +89,7 @@ class Session(Watch):
         self, run: Observed, plan: tuple[Any, ...], *, thread: bool = True
     ) -> Generator[None, None, None]:
         """While the run goes on. Without a ``thread``, it is sampled whenever a record comes by."""
-        self._begin(run, Plan(*plan))
+        self._begin(run, Plan.of(*plan))
         failed: BaseException | None = None
         if not thread:
             self.passing = self._look

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
+from paipa_etl.errors import shown
 from paipa_etl.metering.watch import (
     CODEC,
     OWN,
@@ -22,6 +23,7 @@ from paipa_etl.metering.watch import (
 from paipa_etl.report import Counts, Report, StepCount
 
 SCHEMA = 1
+NAME = 200  # bytes of a name that are shown
 
 
 class Observed(Protocol):
@@ -34,12 +36,18 @@ class Observed(Protocol):
 
 @dataclass(frozen=True)
 class Plan:
-    """The texts of a plan: where from, which steps with how many workers, where to."""
+    """The texts of a plan, safe on a terminal: where from, which steps, where to."""
 
     source: str
     steps: tuple[tuple[str, int], ...]
     """Each with its workers; 0: in the thread of what stands around it."""
     sink: str
+
+    @classmethod
+    def of(cls, source: str, steps: Sequence[tuple[str, int]], sink: str) -> Plan:
+        """A plan of texts that may hold anything."""
+        safe = tuple((shown(name, NAME), workers) for name, workers in steps)
+        return cls(shown(source, NAME), safe, shown(sink, NAME))
 
 
 @dataclass(slots=True)
@@ -195,8 +203,8 @@ def names_of(run: Observed, plan: Plan) -> dict[Owner, str]:
     """What everyone is called; the second step of a name with its number among all."""
     names: dict[Owner, str] = {SOURCE: plan.source, SINK: plan.sink}
     for number, count in enumerate(run.counts.steps, 1):
-        taken = count.name in names.values()
-        names[count] = f"{count.name} ({number})" if taken else count.name
+        name = shown(count.name, NAME)
+        names[count] = f"{name} ({number})" if name in names.values() else name
     return names
 
 

@@ -1,0 +1,246 @@
+"""Verdicts: on pipelines whose bottleneck is known, and on views of such as take threads."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import SAMPLE
+from test_debugger import Hands, seen
+
+from paipa_etl import Pipeline, read, steps
+from paipa_etl.debugger import QueueView, StepView, View
+from paipa_etl.debugger.verdict import judge
+
+COUNTS: dict[str, Any] = {"read": 1_000, "written": 1_000}
+
+
+def source(**words: Any) -> StepView:
+    parts = {"store": 0.1, "codec": 0.1, "format": 0.1} | words.pop("parts", {})
+    known = {"seconds": sum(parts.values()), "parts": parts}
+    return StepView("in.jsonl.gz", "source", 1_000, 1_000, **(known | words))
+
+
+def sink(**words: Any) -> StepView:
+    parts = {"store": 0.1, "codec": 0.1, "format": 0.1} | words.pop("parts", {})
+    known = {"seconds": sum(parts.values()), "parts": parts}
+    return StepView("out.jsonl.gz", "sink", 1_000, 1_000, **(known | words))
+
+
+def step(name: str = "enrich", seconds: float = 0.1, **words: Any) -> StepView:
+    return StepView(name, "step", 1_000, 1_000, seconds=seconds, **words)
+
+
+def queue(taker: str = "enrich", giver: str = "in.jsonl.gz", **words: Any) -> QueueView:
+    known = {
+        "records": 0,
+        "bytes": 0,
+        "limit": 1_024,
+        "limit_bytes": 8 << 20,
+        "peak": 10,
+        "peak_bytes": 0,
+        "occupancy": 0.0,
+        "full": 0.0,
+        "waited_to_put": 0.0,
+        "waited_to_take": 0.0,
+    }
+    return QueueView(f"before {taker}", giver, taker, **(known | words))
+
+
+def ahead() -> QueueView:
+    return QueueView("read ahead", "in", "in", 0, 0, None, 1, 0, 0, 0.0, 0.0, 0.0, 0.0)
+
+
+def behind() -> QueueView:
+    return QueueView("write behind", "out", "out", 0, 0, None, 1, 0, 0, 0.0, 0.0, 0.0, 0.0)
+
+
+def view(*lines: StepView, queues: tuple[QueueView, ...] = (), seconds: float = 10.0) -> View:
+    return View(seconds, COUNTS, list(lines), list(queues))
+
+
+CASES = {
+    "a step that computes": (
+        view(source(), step(seconds=9, cpu=8.8), sink()),
+        "step-computes",
+        "enrich",
+        ["step enrich: 90%", "it computes", "threads do not help"],
+    ),
+    "a step that waits": (
+        view(source(), step(seconds=9, cpu=0.2), sink()),
+        "step-waits",
+        "enrich",
+        ["step enrich: 90%", "it waits", "give it workers="],
+    ),
+    "a step that does both": (
+        view(source(), step(seconds=9, cpu=4.5), sink()),
+        "step-mixed",
+        "enrich",
+        ["half of it waits", "workers=2"],
+    ),
+    "workers that are all busy waiting": (
+        view(
+            source(),
+            step(seconds=39, cpu=1.0, workers=4),
+            sink(waited_in=6.1),
+            queues=(queue(full=0.91), queue("out.jsonl.gz", "enrich")),
+        ),
+        "step-waits",
+        "enrich",
+        ["queue was full 91% of the time", "the sink waited 61%", "more workers: workers="],
+    ),
+    "workers that all compute": (
+        view(source(), step(seconds=38, cpu=9.7, workers=4), sink(), queues=(queue(),)),
+        "step-computes",
+        "enrich",
+        ["whole core", "fewer workers"],
+    ),
+    "a slow store of the input": (
+        view(source(parts={"store": 8.5}), step(), sink(), queues=(ahead(),)),
+        "source-store",
+        "in.jsonl.gz",
+        ["the store of the input, in.jsonl.gz: 85%", "--transfers"],
+    ),
+    "a slow codec of the input": (
+        view(source(parts={"codec": 8.5}), step(), sink(), queues=(ahead(),)),
+        "source-codec",
+        "in.jsonl.gz",
+        ["the codec of the input", "zstd"],
+    ),
+    "a slow format of the input": (
+        view(source(parts={"format": 8.5}), step(), sink(), queues=(ahead(),)),
+        "source-format",
+        "in.jsonl.gz",
+        ["the format of the input", "filter earlier"],
+    ),
+    "a slow codec of the output": (
+        view(source(), step(), sink(parts={"codec": 9.5}), queues=(behind(),)),
+        "sink-codec",
+        "out.jsonl.gz",
+        ["the codec of the output", "--level"],
+    ),
+    "a slow store of the output": (
+        view(source(), step(), sink(parts={"store": 9.5}), queues=(behind(),)),
+        "sink-store",
+        "out.jsonl.gz",
+        ["the store of the output", "nothing in the pipeline"],
+    ),
+    "starved workers": (
+        view(
+            source(parts={"store": 9.5}),
+            step(seconds=20, cpu=0.1, workers=64),
+            sink(),
+            queues=(ahead(), queue(waited_to_take=600)),
+        ),
+        "source-store",
+        "in.jsonl.gz",
+        ["2 of its 64 workers were busy on average", "4 would do"],
+    ),
+    "a queue that is too small": (
+        view(
+            source(parts={"format": 4.0}),
+            step(seconds=40, cpu=0.1, workers=8),
+            sink(),
+            queues=(queue(limit=8, peak=8, waited_to_put=5.0, waited_to_take=39.0),),
+        ),
+        "queue",
+        "enrich",
+        ["the queue before enrich (8 records)", "49% of the time", "queue=32"],
+    ),
+    "steps that are alike": (
+        view(source(), step("one", 4.6), step("two", 4.8), sink()),
+        "balanced",
+        "",
+        ["nothing limits the run alone", "step two 48%", "step one 46%"],
+    ),
+    "a run that hardly ran": (view(source(), sink(), seconds=0.001), "short", "", ["too short"]),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_known_bottleneck_is_named_with_its_figures_and_a_lever(name: str) -> None:
+    looked_at, kind, limit, words = CASES[name]
+    verdict = judge(looked_at)
+    assert (verdict.kind, verdict.limit) == (kind, limit), str(verdict)
+    for word in words:
+        assert word in str(verdict)
+    assert verdict.lever
+
+
+# Real pipelines; what takes time in them is much slower than all else.
+
+
+def test_nested_steps_one_of_which_is_slow() -> None:
+    hands = Hands()
+    plan = Pipeline(range(200), [hands.step(1), hands.step(20), hands.step(1)], [])
+    verdict = seen(plan, clock=hands).verdict
+    assert verdict is not None
+    assert verdict.limit == "work (2)"
+    assert "91% of the wall time" in verdict.text
+
+
+def test_nested_steps_that_are_alike() -> None:
+    hands = Hands()
+    plan = Pipeline(range(200), [hands.step(10), hands.step(9), hands.step(11)], [])
+    verdict = seen(plan, clock=hands).verdict
+    assert verdict is not None
+    assert verdict.kind == "balanced"
+
+
+def test_a_source_that_is_slow() -> None:
+    hands = Hands()
+    plan = Pipeline(lambda: hands.step(30)(range(100)), [hands.step(1)], [])
+    verdict = seen(plan, clock=hands).verdict
+    assert verdict is not None
+    assert (verdict.kind, "the source" in verdict.text) == ("source-format", True)
+    assert "make the records faster" in verdict.lever
+
+
+def waits(record: Any) -> Any:
+    time.sleep(0.004)
+    return record
+
+
+def computes(record: Any) -> Any:
+    sum(range(20_000))
+    return record
+
+
+def test_a_step_that_waits_is_given_workers_and_then_more() -> None:
+    verdict = seen(Pipeline(range(150), [steps.map(waits)], [])).verdict
+    assert verdict is not None
+    assert (verdict.kind, verdict.limit) == ("step-waits", "map(waits)")
+    assert "give it workers=" in verdict.lever
+    verdict = seen(Pipeline(range(400), [steps.map(waits, workers=4)], [])).verdict
+    assert verdict is not None
+    assert verdict.kind == "step-waits"
+    assert "more workers" in verdict.lever
+
+
+def test_a_step_that_computes_gets_no_workers() -> None:
+    verdict = seen(Pipeline(range(600), [steps.map(computes)], [])).verdict
+    assert verdict is not None
+    assert (verdict.kind, verdict.limit) == ("step-computes", "map(computes)")
+    assert "threads do not help" in verdict.lever
+
+
+def test_a_slow_codec_of_the_output(tmp_path: Path) -> None:
+    plan = Pipeline(read(SAMPLE), [], tmp_path / "out.jsonl.xz")
+    verdict = seen(plan).verdict
+    assert verdict is not None
+    assert (verdict.kind, verdict.limit.endswith("(jsonl, xz)")) == ("sink-codec", True)
+
+
+def test_starved_workers_behind_a_slow_source() -> None:
+    def slow() -> Iterator[int]:
+        for number in range(60):
+            time.sleep(0.004)
+            yield number
+
+    verdict = seen(Pipeline(slow, [steps.map(str, workers=16)], [])).verdict
+    assert verdict is not None
+    assert verdict.kind == "source-format"
+    assert "of its 16 workers were busy on average" in str(verdict)
