@@ -7,7 +7,7 @@ KERNELS = paipa_etl/formats/_scan.pyx paipa_etl/metering/_meter.pyx
 .PHONY: demo test bench dist clean
 
 demo: $(VENV)/.installed
-	$(BIN)/paipa-etl -v fixtures/events.jsonl.gz out.jsonl
+	$(BIN)/paipa-etl -v --debug fixtures/events.jsonl.gz out.jsonl
 	@echo; echo "The first records of out.jsonl:"; head -n 3 out.jsonl | cut -c 1-160
 
 test: $(VENV)/.installed-test
@@ -19,6 +19,7 @@ test: $(VENV)/.installed-test
 bench: $(VENV)/.installed-bench
 	$(BIN)/python benchmarks/compare.py
 	$(BIN)/python benchmarks/threads.py
+	$(BIN)/python benchmarks/debugger.py
 	$(BIN)/python benchmarks/stores.py
 
 dist: $(VENV)/.installed-test
