@@ -46,7 +46,10 @@ def _watched(
     plan: Pipeline, flow: Generator[Any, None, None], run: Run
 ) -> Generator[Any, None, None]:
     """Records whose consumer is looked at as a sink is."""
-    texts = (*plan.texts(plan.steps), "whoever takes the records")
+
+    def texts() -> tuple[Any, ...]:
+        return (*plan.texts(plan.steps), "whoever takes the records")
+
     with run.watch.watching(run, texts, thread=False), closing(flow):
         run.watch.lane(SINK)
         for record in flow:

@@ -142,7 +142,11 @@ class Pipeline:
             self._check()
             check_not_same(self.source, self.sink, run)
             core, steps = self._core(run)
-            with run.watch.watching(run, (*self.texts(steps), describe_sink(self.sink))):
+
+            def texts() -> tuple[Any, ...]:
+                return (*self.texts(steps), describe_sink(self.sink))
+
+            with run.watch.watching(run, texts):
                 carry_out(core, self.source, steps, self.sink or Discard(), run)
         return run.report()
 

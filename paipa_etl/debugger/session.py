@@ -86,10 +86,10 @@ class Session(Watch):
 
     @contextmanager
     def watching(
-        self, run: Observed, plan: tuple[Any, ...], *, thread: bool = True
+        self, run: Observed, texts: Callable[[], tuple[Any, ...]], *, thread: bool = True
     ) -> Generator[None, None, None]:
         """While the run goes on. Without a ``thread``, it is sampled whenever a record comes by."""
-        self._begin(run, Plan.of(*plan))
+        self._begin(run, Plan.of(*texts()))
         failed: BaseException | None = None
         if not thread:
             self.passing = self._look

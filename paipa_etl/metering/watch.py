@@ -65,7 +65,9 @@ class Unwatched:
         """What a worker tells how many seconds how many records took."""
         return _untold
 
-    def watching(self, run: Any, plan: Any, *, thread: bool = True) -> AbstractContextManager[None]:
+    def watching(
+        self, run: Any, texts: Any, *, thread: bool = True
+    ) -> AbstractContextManager[None]:
         """While the run goes on; with a thread of its own, or in passing."""
         return nullcontext()
 

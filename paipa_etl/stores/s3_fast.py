@@ -109,32 +109,38 @@ class Bucket:
         """The bytes of a range, the size of the object, its ETag."""
         wanted: dict[str, Any] = {"range": (start, stop)} | ({"if_match": stamp} if stamp else {})
 
-        async def read() -> tuple[list[bytes], int, str]:
-            answer = await self._soon(self._obstore.get_async(self._store, key, options=wanted))
-            chunks: list[bytes] = []
-            stream = aiter(answer.stream(min_chunk_size=CHUNK))
-            try:
-                while (chunk := await self._soon(anext(stream, None))) is not None:
-                    chunks.append(bytes(chunk))
-            except Exception:
-                if not chunks:  # else what came is kept, and the reader asks for the rest
-                    raise
-            return chunks, answer.meta["size"], answer.meta["e_tag"]
+        chunks: list[bytes] = []
+        told: dict[str, Any] = {}
 
-        return self._call(read)
+        async def read() -> None:
+            async with asyncio.timeout(self._timeout) as silence:
+                answer = await self._obstore.get_async(self._store, key, options=wanted)
+                told.update(answer.meta)
+                if min(stop, told["size"]) - start <= CHUNK:  # all of it, or nothing, at once
+                    chunks.append(bytes(await answer.bytes_async()))
+                    return
+                async for chunk in answer.stream(min_chunk_size=CHUNK):
+                    chunks.append(bytes(chunk))
+                    silence.reschedule(asyncio.get_running_loop().time() + self._timeout)
+
+        try:
+            self._call(read)
+        except StoreFailure:
+            if not chunks:  # else what came is kept, and the reader asks for the rest
+                raise
+        return chunks, told["size"], told["e_tag"]
 
     def put(self, key: str, data: bytes, clobber: bool) -> None:
         """Publish bytes; only where nothing is, unless it may be replaced."""
         mode = "overwrite" if clobber else "create"
 
         async def write() -> None:
-            done = self._obstore.put_async(self._store, key, data, mode=mode, use_multipart=False)
-            await self._soon(done)
+            async with asyncio.timeout(self._timeout):
+                await self._obstore.put_async(
+                    self._store, key, data, mode=mode, use_multipart=False
+                )
 
         self._call(write)
-
-    async def _soon(self, awaitable: Any) -> Any:
-        return await asyncio.wait_for(awaitable, self._timeout)
 
     def _call(self, action: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """What an action gives; its failure as a store's, without obstore's own text."""
