@@ -40,5 +40,8 @@ def test_the_wheel_runs_in_a_clean_environment(tmp_path: Path, compiler: str) ->
     python = tmp_path / "clean" / "bin" / "python"
     pip("install", str(wheel), python=str(python))
     command = [str(python.with_name("paipa-etl")), str(SAMPLE), "out.jsonl"]
-    subprocess.run([*command, "--filter", "lambda r: True"], cwd=tmp_path, check=True)
+    words = ("--filter", "lambda r: True", "--debug", "--report", "run.html")
+    done = subprocess.run([*command, *words], cwd=tmp_path, check=True, stderr=subprocess.PIPE)
+    assert b"what to do: " in done.stderr
+    assert "15,000 records read" in (tmp_path / "run.html").read_text(encoding="utf-8")
     assert (tmp_path / "out.jsonl").read_bytes() == gzip.decompress(SAMPLE.read_bytes())
