@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import sys
@@ -13,14 +12,6 @@ from paipa_etl.errors import shown
 
 LOG_EVERY = 10.0  # seconds between two lines of a log
 SMOOTH = 10.0  # seconds in which a rate forgets two thirds of what it was
-
-
-def form_of(arguments: argparse.Namespace) -> str:
-    """How progress is shown: a bar only where somebody sees it, unless it is asked for."""
-    if arguments.quiet:
-        return "off"
-    form: str = arguments.progress
-    return ("tty" if sys.stderr.isatty() else "off") if form == "auto" else form
 
 
 class Rate:

@@ -12,27 +12,18 @@ from typing import TextIO
 
 from paipa_etl import Pipeline, Report, write
 from paipa_etl.clash import check_not_same
-from paipa_etl.cli.progress import LOG_EVERY, PROGRESS, Progress, form_of
-from paipa_etl.debugger import Debugger, LiveTable, LogLines, Reporter
 from paipa_etl.errors import OutputError, PlanError, shown
-from paipa_etl.location import LOCAL, STANDARD, parse
+from paipa_etl.location import LOCAL, parse
 from paipa_etl.run import Run
-from paipa_etl.sources.files import FileSource
 
 FIRST = 5  # records that a dry run shows
 
 
 def run(pipeline: Pipeline, arguments: argparse.Namespace) -> Report:
     """Run the pipeline; tell the report, also into a file, after a failure too."""
-    reporters = _reporters(pipeline, arguments)
-    debugger = Debugger(reporters) if reporters or arguments.report else None
-    this = pipeline.new_run(debugger=debugger)
+    this = _new_run(pipeline, arguments)
     if arguments.report:
         check_report(arguments.report, pipeline, this)
-    for reporter in reporters:
-        if isinstance(reporter, Progress):
-            source = pipeline.source
-            reporter.total = source.size(this) if isinstance(source, FileSource) else None
     try:
         report = pipeline.run(this)
     finally:
@@ -42,16 +33,26 @@ def run(pipeline: Pipeline, arguments: argparse.Namespace) -> Report:
     return report
 
 
-def _reporters(pipeline: Pipeline, arguments: argparse.Namespace) -> list[Reporter]:
-    """Who shows something while the run goes on: the debugger's table, or progress."""
-    if arguments.debug and not arguments.quiet:
-        return [LiveTable() if arguments.progress in ("auto", "tty") else LogLines(every=LOG_EVERY)]
+def _new_run(pipeline: Pipeline, arguments: argparse.Namespace) -> Run:
+    """The run, and who looks at it, where something is to be shown or reported."""
     form = form_of(arguments)
-    sink = getattr(pipeline.sink, "location", None)
-    if form == "tty" and sink is not None and sink.scheme == STANDARD and sys.stdout.isatty():
-        # The records are on the screen themselves, and would be drawn over.
-        form = "log" if arguments.progress == "tty" else "off"
-    return [] if form == "off" else [PROGRESS[form]()]
+    if not (arguments.report or arguments.debug or form != "off"):
+        return pipeline.new_run()
+    from paipa_etl.cli import looking  # here: most runs are looked at by nobody
+
+    debugger = looking.debugger(pipeline, arguments, form)
+    run = pipeline.new_run(debugger=debugger)
+    if debugger is not None:
+        looking.size_up(debugger, pipeline, run)
+    return run
+
+
+def form_of(arguments: argparse.Namespace) -> str:
+    """How progress is shown: a bar only where somebody sees it, unless it is asked for."""
+    if arguments.quiet:
+        return "off"
+    form: str = arguments.progress
+    return ("tty" if sys.stderr.isatty() else "off") if form == "auto" else form
 
 
 def _tell(report: Report, arguments: argparse.Namespace) -> None:

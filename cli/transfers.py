@@ -8,8 +8,8 @@ import sys
 from typing import Any
 
 from paipa_etl import Pipeline
-from paipa_etl.cli.progress import LOG_EVERY, form_of
-from paipa_etl.cli.screen import check_report, write_report
+from paipa_etl.cli.progress import LOG_EVERY
+from paipa_etl.cli.screen import check_report, form_of, write_report
 from paipa_etl.debugger import Debugger, LiveTable
 from paipa_etl.transfers import TransferReport, Transfers
 

@@ -8,7 +8,9 @@ Needs rich, playwright and Debian's chromium (``pip install '.[test]'``).
 
 from __future__ import annotations
 
+import contextlib
 import io
+import shutil
 import sys
 import tempfile
 import time
@@ -46,10 +48,10 @@ def enrich(record: Any) -> Any:
     return record
 
 
-def run(out: Path) -> Report:
-    """The run that is pictured."""
-    source = read(SAMPLE) | steps.filter(ok) | steps.map(clean) | steps.map(enrich, workers=16)
-    return Pipeline(source, [], out).run(debugger=Debugger())
+def run() -> Report:
+    """The run that is pictured, in the current directory."""
+    source = read(SAMPLE.name) | steps.filter(ok) | steps.map(clean) | steps.map(enrich, workers=16)
+    return Pipeline(source, [], "out.jsonl.zst").run(debugger=Debugger())
 
 
 def table(report: Report, path: Path) -> None:
@@ -74,8 +76,10 @@ def page(report: Report, path: Path) -> None:
 def main() -> None:
     """Make both."""
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE
-    with tempfile.TemporaryDirectory() as work:
-        report = run(Path(work) / "out.jsonl.zst")
+    folder = folder.resolve()
+    with tempfile.TemporaryDirectory() as work, contextlib.chdir(work):
+        shutil.copy(SAMPLE, work)
+        report = run()
     table(report, folder / "live-table.svg")
     page(report, folder / "page.png")
 

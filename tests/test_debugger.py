@@ -80,20 +80,6 @@ def test_the_time_of_a_serial_run_is_all_accounted_for(form: str) -> None:
     assert view.steps[2].p99 == pytest.approx(0.03, rel=0.07)
 
 
-def test_the_time_of_a_serial_run_from_file_to_file_is_all_accounted_for(tmp_path: Path) -> None:
-    """By the machine's own clock: source, codec, steps, sink and waits are all there is."""
-
-    def work(record: Any) -> Any:
-        sum(range(200))
-        return record
-
-    view = seen(read(SAMPLE) | steps.map(work) | steps.filter(bool))
-    told = sum(step.seconds for step in view.steps) + view.source.waited_in
-    # What the reader does beside it is the reader's time.
-    beside = view.source.parts["store"] + view.source.parts["codec"]
-    assert told - beside == pytest.approx(view.seconds, rel=0.05)
-
-
 def test_each_core_counts_the_same(form: str) -> None:
     def plan(workers: int | None) -> Pipeline:
         some = {"workers": workers} if workers else {}
@@ -212,7 +198,7 @@ def test_waiting_is_told_apart_from_work() -> None:
 
 
 def test_store_codec_and_format_are_told_apart(tmp_path: Path) -> None:
-    plan = read(SAMPLE) | steps.map(dict)
+    plan = read(SAMPLE) | steps.map(dict) | steps.limit(2_000)
     debugger = Debugger()
     Pipeline(plan.source, plan.steps, tmp_path / "out.jsonl.xz").run(debugger=debugger)
     view = debugger.view
@@ -221,7 +207,7 @@ def test_store_codec_and_format_are_told_apart(tmp_path: Path) -> None:
     assert all(view.sink.parts[part] > 0 for part in ("store", "codec", "format"))
     assert view.sink.parts["codec"] > 10 * view.source.parts["codec"]
     assert [queue.name for queue in view.queues] == ["read ahead", "write behind"]
-    assert view.source.bytes == SAMPLE.stat().st_size
+    assert 0 < (view.source.bytes or 0) <= SAMPLE.stat().st_size
     assert view.sink.bytes == (tmp_path / "out.jsonl.xz").stat().st_size
 
 
@@ -427,3 +413,18 @@ def test_its_own_memory_is_flat() -> None:
 def test_a_page_without_a_debugger_is_an_error() -> None:
     with pytest.raises(PlanError, match="debugger=Debugger"):
         Pipeline([1], [], []).run().to_html()
+
+
+def test_no_secret_is_seen() -> None:
+    """Not of a URL, in whatever is shown of a run that fails at once."""
+    place = "http://robert:CANARY-1@127.0.0.1:1/x.jsonl?X-Amz-Signature=CANARY-2"
+    lines, told = io.StringIO(), io.StringIO()
+    debugger = Debugger([LogLines(lines), JsonLines(told)])
+    plan = read(place, transport_params={"headers": {"Authorization": "CANARY-3"}, "retries": 0})
+    with pytest.raises(Exception, match="127"):
+        plan.run(debugger=debugger)
+    assert debugger.view is not None
+    assert "127.0.0.1" in debugger.view.plan
+    for text in (lines.getvalue(), told.getvalue(), debugger.view.to_html(), repr(debugger.view)):
+        assert "CANARY" not in text
+        assert "127.0.0.1" in text

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import servers
-from conftest import SAMPLE
+from conftest import ROOT, SAMPLE
 
 from paipa_etl import Report, read, steps
 from paipa_etl.debugger import Debugger
@@ -204,3 +206,13 @@ def test_what_a_run_was_called_is_text_on_it(browser: Any, tmp_path: Path) -> No
     assert page.query_selector("img") is None
     assert "onerror=alert(1)" in page.text_content("#flow")
     page.close()
+
+
+def test_the_pictures_of_the_readme_can_be_made(browser: Any, tmp_path: Path) -> None:
+    command = [sys.executable, "-W", "error", str(ROOT / "docs" / "pictures.py"), str(tmp_path)]
+    subprocess.run(command, check=True)
+    assert "map(enrich" in (tmp_path / "live-table.svg").read_text(encoding="utf-8")
+    assert (tmp_path / "page.png").read_bytes().startswith(b"\x89PNG")
+    for name in ("live-table.svg", "page.png"):
+        assert (ROOT / "docs" / name).is_file()
+        assert f"](docs/{name})" in (ROOT / "README.md").read_text(encoding="utf-8")

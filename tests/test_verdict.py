@@ -228,7 +228,7 @@ def test_a_step_that_computes_gets_no_workers() -> None:
 
 
 def test_a_slow_codec_of_the_output(tmp_path: Path) -> None:
-    plan = Pipeline(read(SAMPLE), [], tmp_path / "out.jsonl.xz")
+    plan = Pipeline(read(SAMPLE), [steps.limit(2_000)], tmp_path / "out.jsonl.xz")
     verdict = seen(plan).verdict
     assert verdict is not None
     assert (verdict.kind, verdict.limit.endswith("(jsonl, xz)")) == ("sink-codec", True)

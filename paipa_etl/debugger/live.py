@@ -39,6 +39,7 @@ class LiveTable(Reporter):
 
         self._live = Live(console=console, auto_refresh=False, vertical_overflow="ellipsis")
         self._live.start()
+        console.show_cursor(True)  # whatever ends this process must not leave it hidden
 
     def update(self, view: View) -> None:
         """Draw it anew."""

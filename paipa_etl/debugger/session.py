@@ -101,8 +101,11 @@ class Session(Watch):
             failed = error
             raise
         finally:
-            self._ticking.end()
-            self._finish(failed)
+            try:
+                self._ticking.end()
+                self._finish(failed)
+            finally:
+                self.memory.close()
 
     def details(self) -> View | None:
         """What was seen, when the run is over."""
@@ -160,7 +163,6 @@ class Session(Watch):
         self.goes_on = False
         for reporter in list(self._reporters):
             self._tell(reporter, reporter.finish, view)
-        self.memory.close()
 
     def _now(self) -> float:
         return self._nanoseconds() / 1e9 - self._began
