@@ -13,7 +13,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 # Beside the stores, what takes long and is not about time: the halves are about as long.
-LONG = ("codecs", "cores", "corpora", "docs", "examples", "http_store", "memory", "schedules")
+LONG = ("codecs", "cores", "corpora", "schedules")
 STORES = [
     *sorted(str(path) for path in HERE.glob("test_store_*.py")),
     *(str(HERE / f"test_{name}.py") for name in LONG),
