@@ -30,7 +30,7 @@ from paipa_etl.metering import _meter_python, looks, watch
 
 STEPS = 4
 NESTED, FEW, OLD = 500_000, 100_000, 20_000  # records: compiled, plain, the ancestor's
-THREADED = 300_000
+THREADED = 1_000_000
 LONG = 10_000_000
 
 

@@ -7,6 +7,7 @@ from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from paipa_etl.metering.meter import Tally
 from paipa_etl.metering.watch import SINK
 from paipa_etl.pipeline import Pipeline, watch_of
 from paipa_etl.resources import check
@@ -52,9 +53,8 @@ def _watched(
 
     with run.watch.watching(run, texts, thread=False), closing(flow):
         run.watch.lane(SINK)
-        for record in flow:
-            run.counts.written += 1
-            yield record
+        run.counts.tally = Tally(flow)
+        yield from run.counts.tally
 
 
 def _call(

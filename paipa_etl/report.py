@@ -83,10 +83,16 @@ class Counts:
     """Records that could not be decoded, and were skipped."""
     unencodable: int = 0
     written: int = 0
+    tally: Tally | None = None
+    """Records that went to whoever takes them, where that is no sink."""
     taken: Callable[[], int] | None = None
     """How many records reached the sink, where a channel stands before it."""
     bytes_in: Callable[[], int] = lambda: 0
     bytes_out: int = 0
+
+    def out(self) -> int:
+        """The records that were written or taken."""
+        return self.written + (self.tally.count if self.tally else 0)
 
     def add_step(self, name: str) -> StepCount:
         """A line of counts for one more step."""
@@ -170,7 +176,7 @@ def report_of(counts: Counts, seconds: float, errors: list[str]) -> Report:
     report = Report(
         read=handed + counts.bad,
         skipped=counts.bad + counts.unencodable,
-        written=counts.written,
+        written=counts.out(),
         bytes_in=counts.bytes_in(),
         bytes_out=counts.bytes_out,
         seconds=seconds,

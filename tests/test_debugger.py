@@ -384,8 +384,8 @@ def test_samples_are_bounded_and_keep_totals_and_averages() -> None:
     for point in range(5_000):
         samples.add(point / 10, [point], [point % 2])
         assert len(samples.at) <= POINTS
-    assert samples.at == sorted(samples.at)
-    assert samples.totals[0] == [at * 10 for at in samples.at]
+    assert [*samples.at] == sorted(samples.at)
+    assert [*samples.totals[0]] == [at * 10 for at in samples.at]
     assert set(samples.fills[0][:100]) == {0.5}
     assert samples.occupancy(0) == (0.5, 0.5)
     samples.add(600, [1, 2], [1, 1])

@@ -132,7 +132,7 @@ def test_what_is_expensive_is_looked_at_for_a_few_cycles_and_rests(form: Any) ->
     (_, first), *others = chain.looks
     assert first == -1
     assert all(wall >= 0 for _, wall in others)
-    assert len(others) == 2 * 2 * 4  # switches in and out, two cycles, over four accounts
+    assert len(others) == 2 * 4  # switches in and out, one cycle, over four accounts
     assert {id(account) for account, _ in others} >= {id(account) for account in chain.accounts}
 
 

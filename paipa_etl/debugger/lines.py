@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from typing import TextIO
@@ -151,6 +150,8 @@ class JsonLines(Reporter):
 
     def update(self, view: View) -> None:
         """The run as it is now."""
+        import json  # here: most runs that are looked at are not told of in JSON
+
         told = view.to_dict()
         del told["samples"], told["machine"]
         print(json.dumps(told, ensure_ascii=False), file=self._file or sys.stderr, flush=True)

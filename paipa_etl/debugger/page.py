@@ -26,7 +26,7 @@ def page(view: View) -> str:
     counts = view.counts
     return template.substitute(
         title=text(f"{view.source.name} to {view.sink.name}"),
-        started=text(view.started.replace("T", " ").replace("+00:00", " UTC")),
+        started=text(view.started),
         headline=f"{counts['read']:,} records read, {counts['written']:,} written"
         f" in {view.seconds:.2f} s",
         failed=f'<p class="failed">failed: {text(view.failed)}</p>' if view.failed else "",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 
 POINTS = 400  # at the most: then two and two become one, and half as many are taken
@@ -17,9 +18,9 @@ class Samples:
 
     def __init__(self) -> None:
         self.every = EVERY
-        self.at: list[float] = []
-        self.totals: list[list[float]] = []
-        self.fills: list[list[float]] = []
+        self.at = array("d")
+        self.totals: list[array[float]] = []
+        self.fills: list[array[float]] = []
         self._seen: list[list[float]] = []
         """Of each fill: how often it was looked at, the sum, how often it was full."""
 
@@ -33,7 +34,7 @@ class Samples:
             self._merge()
         for columns, values in ((self.totals, totals), (self.fills, fills)):
             while len(columns) < len(values):
-                columns.append([0.0] * len(self.at))
+                columns.append(array("d", [0.0]) * len(self.at))
             for column, value in zip(columns, values, strict=True):
                 column.append(value)
         self.at.append(seconds)
@@ -54,6 +55,9 @@ class Samples:
         self.at = self.at[1::2]
         self.totals = [column[1::2] for column in self.totals]
         self.fills = [
-            [(one + other) / 2 for one, other in zip(column[::2], column[1::2], strict=False)]
+            array(
+                "d",
+                ((one + other) / 2 for one, other in zip(column[::2], column[1::2], strict=False)),
+            )
             for column in self.fills
         ]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
 import os
-import platform
 import sys
 import time
 import warnings
@@ -141,7 +139,7 @@ class Session(Watch):
     def _begin(self, run: Observed, plan: Plan) -> None:
         self._run, self._plan = run, plan
         self._began, self._cpu = self._nanoseconds() / 1e9, time.process_time()
-        self._started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        self._started = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
         self._due = {id(one): one.every for one in self._reporters}
         self.goes_on = True
         view = self._view()
@@ -173,7 +171,7 @@ class Session(Watch):
         work = [sum(self.own(owner, role) for role in (OWN, STORE, CODEC)) for owner in owners]
         totals = [
             counts.read,
-            counts.written,
+            counts.out(),
             counts.bytes_in(),
             counts.bytes_out,
             self.memory.held(),
@@ -245,11 +243,12 @@ def machine() -> dict[str, Any]:
     """Versions and machine, without its name."""
     from paipa_etl import __version__
 
+    system = os.uname()
     return {
         "paipa-etl": __version__,
-        "python": platform.python_version(),
+        "python": sys.version.split()[0],
         "implementation": sys.implementation.name,
-        "system": f"{platform.system()} {platform.release()}",
-        "architecture": platform.machine(),
+        "system": f"{system.sysname} {system.release}",
+        "architecture": system.machine,
         "processors": os.cpu_count(),
     }

@@ -5,13 +5,14 @@ Each class has its plain-Python form in ``_meter_python``, which counts the same
 is worth is recorded by ``benchmarks/debugger.py``.
 """
 
+cimport cython
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF
 from libc.stdint cimport int64_t, uint64_t
 
 cdef enum:
     _BUCKETS = 512  # eight for each doubling of a time in nanoseconds
-    _PASSES = 2
+    _PASSES = 1
 
 cdef extern from "Python.h":
     PyObject* PyIter_Next(object) noexcept
@@ -48,6 +49,7 @@ def bucket_of(value):
     return _bucket(value)
 
 
+@cython.final
 cdef class Account:
     """What one step does in one thread: nanoseconds of its own, and records that left it."""
 
@@ -86,6 +88,7 @@ cdef class Account:
         self._left(count)
 
 
+@cython.final
 cdef class Strand:
     """The accounts of one thread's nested iterators: a stack, so that own time is one's own."""
 
@@ -143,6 +146,7 @@ cdef class Strand:
         self._switch(self.current)
 
 
+@cython.final
 cdef class Probe:
     """An iterator whose ``next`` is an account's time, in the strand of the thread that asks."""
 
@@ -208,6 +212,7 @@ cdef int raise_current() except -1:
     return -1
 
 
+@cython.final
 cdef class Tally:
     """An iterator that counts what it gives: always on, so it does nothing else."""
 

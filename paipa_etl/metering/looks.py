@@ -10,7 +10,7 @@ from time import perf_counter_ns, thread_time_ns
 
 from paipa_etl.metering.meter import Account
 
-PERIOD = 5_000_000  # nanoseconds between two looks at the clocks that cost a microsecond each
+PERIOD = 20_000_000  # nanoseconds between two looks at the clocks that cost a microsecond each
 
 
 class Look:
