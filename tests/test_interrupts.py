@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -30,6 +32,46 @@ def test_an_interrupt_comes_behind_the_block() -> None:
         interrupt()
     assert done
     assert signal.SIGINT not in blocked()
+
+
+def test_an_interrupt_that_another_thread_is_given_comes_behind_the_block() -> None:
+    """The kernel gives it to any thread that has not blocked it, and the main thread handles it."""
+    done = []
+    end = threading.Event()
+    other = threading.Thread(target=end.wait)
+    other.start()
+
+    def interrupt() -> None:
+        with held_back():
+            signal.pthread_kill(other.ident or 0, signal.SIGINT)
+            time.sleep(0.05)
+            done.append(1)
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            interrupt()
+    finally:
+        end.set()
+        other.join()
+    assert done
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.SIGINT not in blocked()
+
+
+def test_what_has_no_handler_ends_the_process_behind_the_block() -> None:
+    code = (
+        "import os, signal, threading\n"
+        "from paipa_etl.interrupts import held_back\n"
+        "end = threading.Event()\n"
+        "threading.Thread(target=end.wait, daemon=True).start()\n"
+        "with held_back():\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    print('inside', flush=True)\n"
+        "print('behind', flush=True)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ended.stdout == "inside\n"
+    assert ended.returncode == -signal.SIGTERM
 
 
 def test_an_interrupt_that_is_raised_on_the_way_in_leaves_nothing_blocked(
