@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Callable, Iterator
+from time import perf_counter_ns
 from typing import Any
 
 import pytest
@@ -223,3 +224,18 @@ def test_a_tally_counts_what_it_gave(form: Any, items: list[int], taken: int) ->
     tally = form.Tally(items)
     assert [*itertools.islice(tally, taken)] == items[:taken]
     assert tally.count == len(items[:taken])
+
+
+def test_the_compiled_clock_keeps_time_with_the_systems() -> None:
+    """It may read the processor's counter, of which it knows what a tick is worth."""
+    account = meter.Account()
+    strand = meter.Strand(account, lambda *_: None, 1 << 60)
+    before = perf_counter_ns()
+    strand.settle()
+    began, own = perf_counter_ns(), account.own
+    while perf_counter_ns() - began < 20_000_000:
+        pass
+    ended = perf_counter_ns()
+    strand.settle()
+    after = perf_counter_ns()
+    assert (ended - began) * 0.999 <= account.own - own <= (after - before) * 1.001

@@ -6,6 +6,7 @@ import os
 import sys
 import time
 import warnings
+from array import array
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -15,6 +16,7 @@ from paipa_etl.debugger.reporter import Reporter
 from paipa_etl.debugger.samples import Samples
 from paipa_etl.debugger.verdict import judge
 from paipa_etl.debugger.view import (
+    TOTALS,
     Observed,
     Plan,
     View,
@@ -213,18 +215,13 @@ class Session(Watch):
 
     def _sampled(self, order: list[int]) -> dict[str, Any]:
         samples = self._samples
-        names = ("records_read", "records_written", "bytes_in", "bytes_out", "memory")
-        named = dict(zip(names, samples.totals, strict=False))
+        columns = [column[:] for column in samples.totals]
+        fills = [column[:] for column in samples.fills]
         return {
-            "at": [round(at, 4) for at in samples.at],
-            **{name: list(column) for name, column in named.items()},
-            "steps": [list(column) for column in samples.totals[len(names) :]],
-            "queues": [
-                [round(fill, 4) for fill in samples.fills[place]]
-                if place < len(samples.fills)
-                else []
-                for place in order
-            ],
+            "at": samples.at[:],
+            **dict(zip(TOTALS, columns, strict=False)),
+            "steps": columns[len(TOTALS) :],
+            "queues": [fills[place] if place < len(fills) else array("d") for place in order],
         }
 
 

@@ -24,6 +24,7 @@ from paipa_etl.report import Counts, Report, StepCount
 
 SCHEMA = 1
 NAME = 200  # bytes of a name that are shown
+TOTALS = ("records_read", "records_written", "bytes_in", "bytes_out", "memory")  # of samples
 
 
 class Observed(Protocol):
@@ -151,6 +152,7 @@ class View:
     memory: int = 0
     """Bytes of the process now."""
     samples: dict[str, Any] = field(default_factory=dict)
+    """Columns as arrays, which a list of Python's numbers is four times as large as."""
     verdict: Verdict | None = None
     finished: bool = False
     failed: str | None = None
@@ -175,7 +177,19 @@ class View:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, for JSON; docs/debugging.md tells what is what."""
-        return {"schema": SCHEMA, **asdict(self)}
+        return {"schema": SCHEMA, **asdict(self), "samples": _plain(self.samples)}
+
+
+def _plain(samples: dict[str, Any]) -> dict[str, Any]:
+    """Samples as lists: totals are whole numbers, seconds and fills are rounded."""
+    if not samples:
+        return {}
+    return {
+        "at": [round(at, 4) for at in samples["at"]],
+        **{name: [int(total) for total in samples.get(name, ())] for name in TOTALS},
+        "steps": [[round(seconds, 6) for seconds in step] for step in samples["steps"]],
+        "queues": [[round(fill, 4) for fill in queue] for queue in samples["queues"]],
+    }
 
 
 def filled(records: int, size: int, limit: int | None, limit_bytes: int) -> float:

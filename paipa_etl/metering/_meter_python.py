@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from time import perf_counter_ns
+from types import GeneratorType
 from typing import Any
 
+BUCKETS = 512  # eight for each doubling of a time in nanoseconds
 PASSES = 1  # cycles over all boundaries that a look at the expensive clocks lasts
 
 
@@ -15,40 +17,49 @@ def bucket_of(value: int) -> int:
     return 8 * shift + (value >> shift)
 
 
+SHORT = bytes(map(bucket_of, range(8_192)))
+
+
 class Account:
     """What one step does in one thread: nanoseconds of its own, and records that left it.
 
-    ``own``: nanoseconds while it was at work, and not what it takes its records from.
-    ``buckets``: how many records took how long, by ``bucket_of``. Of its own time,
+    ``own``: nanoseconds while it was at work, and not what it takes its records from; of them,
     ``looked_wall`` nanoseconds were looked at more closely, of which ``looked_cpu`` were the
     processor's. ``grown``: bytes that the process grew by while it was at work.
     ``counted``: what each of the user's counters has grown by then.
     """
 
     __slots__ = (
-        "_mark",
-        "buckets",
         "counted",
+        "counts",
         "grown",
         "looked_cpu",
         "looked_wall",
+        "mark",
         "own",
-        "records",
     )
 
     def __init__(self) -> None:
-        self.own = self.records = self.looked_wall = self.looked_cpu = self.grown = 0
-        self.buckets: dict[int, int] = {}
+        self.own = self.looked_wall = self.looked_cpu = self.grown = 0
+        self.counts = [0] * BUCKETS
         self.counted: list[int] = []
-        self._mark = 0
+        self.mark = 0
+
+    @property
+    def records(self) -> int:
+        """How many have left it."""
+        return sum(self.counts)
+
+    @property
+    def buckets(self) -> dict[int, int]:
+        """How many records took how long, by ``bucket_of``."""
+        return {place: count for place, count in enumerate(self.counts) if count}
 
     def left(self, count: int) -> None:
         """So many records have left the step, and took the time since the last ones did."""
-        taken, self._mark = self.own - self._mark, self.own
-        self.records += count
+        taken, self.mark = self.own - self.mark, self.own
         if count:
-            place = bucket_of(taken // count)
-            self.buckets[place] = self.buckets.get(place, 0) + count
+            self.counts[bucket_of(taken // count)] += count
 
     def add(self, nanoseconds: int, count: int) -> None:
         """So many records took so long, together."""
@@ -130,7 +141,7 @@ class Probe:
     ``weigh`` says how many records an item is: nothing for one each.
     """
 
-    __slots__ = ("_account", "_find", "_items", "_next", "_strand", "_weigh")
+    __slots__ = ("_account", "_find", "_flow", "_items", "_strand", "_weigh")
 
     def __init__(
         self,
@@ -139,50 +150,60 @@ class Probe:
         weigh: Callable[[Any], int] | None = None,
     ) -> None:
         self._items = iter(items)
-        self._next = self._items.__next__
         self._find: Callable[[], tuple[Strand, Account]] | None = find
         self._weigh = weigh
         self._strand: Strand
         self._account: Account
+        self._flow = self._timed()
 
     def __iter__(self) -> Iterator[Any]:
-        return self
+        # A generator is over when it has raised, and the one around it as well.
+        return self._flow if isinstance(self._items, GeneratorType) else self
 
     def __next__(self) -> Any:
+        try:
+            return next(self._flow)
+        except BaseException:
+            self._flow = self._timed()
+            raise
+
+    def _timed(self) -> Generator[Any, None, None]:
+        """What the iterator gives; what ``Strand.switch`` does is spelled out: calls cost most."""
         if self._find is not None:
             self._begin()
-        # Twice what Strand.switch does, and what Account.left does, spelled out: calls cost most.
-        strand, account = self._strand, self._account
-        outer, clock = strand.current, strand.clock
-        now = clock()
-        spent = now - strand.last
-        strand.last = now
-        outer.own += spent
-        strand.current = account
-        if now >= strand.due or strand.counting is not None:
-            strand.look_closely(outer, now, spent)
+        strand, account, weigh = self._strand, self._account, self._weigh
+        clock, counting, counts = strand.clock, strand.counting is not None, account.counts
+        short, limit = SHORT, len(SHORT)
+        outer, asking = strand.switch(account), True
         try:
-            item = self._next()
-        except BaseException:
-            strand.switch(outer)
-            raise
-        now = clock()
-        spent = now - strand.last
-        strand.last = now
-        account.own += spent
-        strand.current = outer
-        if now >= strand.due or strand.counting is not None:
-            strand.look_closely(account, now, spent)
-        if self._weigh is not None:
-            account.left(self._weigh(item))
-            return item
-        taken, account._mark = account.own - account._mark, account.own
-        account.records += 1
-        shift = taken.bit_length() - 4
-        place = 8 * shift + (taken >> shift) if shift > 0 else taken
-        buckets = account.buckets
-        buckets[place] = buckets.get(place, 0) + 1
-        return item
+            for item in self._items:
+                now = clock()
+                spent = now - strand.last
+                strand.last = now
+                account.own = own = account.own + spent
+                strand.current = outer
+                asking = False
+                if now >= strand.due or counting:
+                    strand.look_closely(account, now, spent)
+                if weigh is None:  # as Account.left does
+                    taken = own - account.mark
+                    account.mark = own
+                    counts[short[taken] if taken < limit else bucket_of(taken)] += 1
+                else:
+                    account.left(weigh(item))
+                yield item
+                now = clock()
+                spent = now - strand.last
+                strand.last = now
+                outer = strand.current
+                outer.own += spent
+                strand.current = account
+                asking = True
+                if now >= strand.due or counting:
+                    strand.look_closely(outer, now, spent)
+        finally:
+            if asking:
+                strand.switch(outer)
 
     def _begin(self) -> None:
         assert self._find is not None
