@@ -22,7 +22,7 @@ from contest import Contest, entrants, note
 from jobs import JOBS, Data, Job, Row, real_records
 from make_data import size_of
 from memory import memory
-from tools import OURS, versions
+from tools import OURS, as_installed, versions
 
 NAMES = [*(job.name for job in JOBS), "memory"]
 
@@ -33,6 +33,7 @@ def main() -> int:
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # each table at once
     args.data.mkdir(parents=True, exist_ok=True)
     data = Data(args.data, args.size, args.real)
+    as_installed()
     about = machine(versions())
     print(" · ".join(f"{key} {value}" for key, value in about.items()))
     found: list[dict[str, Any]] = []

@@ -22,7 +22,7 @@ from typing import Any
 from compare import conclude, machine
 from jobs import Data
 from make_data import size_of
-from tools import versions
+from tools import as_installed, versions
 
 from paipa_etl import Pipeline, combine_pipeline, steps
 from paipa_etl.debugger import Debugger
@@ -206,6 +206,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path, default=Path("/tmp/paipa-etl-bench"))
     args = parser.parse_args()
     args.data.mkdir(parents=True, exist_ok=True)
+    as_installed()
     about = machine(versions("paipa-etl paipa", ()))
     print(" · ".join(f"{key} {value}" for key, value in about.items()))
     rows = [

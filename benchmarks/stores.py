@@ -25,7 +25,7 @@ from jobs import Data, Must
 from store_jobs import JOBS, PLACES_HERE, PLAIN, Against, Job
 from store_run import CannotRunError, Contest, Row
 from store_servers import CEPH, for_clients, gateway, httpfs, lacking, sshd, venv_with
-from tools import OURS, versions
+from tools import OURS, as_installed, versions
 
 PACKAGES = "paipa-etl boto3 obstore smart_open asyncssh paramiko orjson isal"
 PROGRAMS = ("rclone", "radosgw")
@@ -40,6 +40,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the servers are stopped then too
     args.data.mkdir(parents=True, exist_ok=True)
     jobs = [job for job in JOBS if job.name in args.jobs and (job.quick or not args.quick)]
+    as_installed()
     about = machine(versions(PACKAGES, PROGRAMS))
     print(" · ".join(f"{key} {value}" for key, value in about.items()))
     places = places_for(jobs, args)

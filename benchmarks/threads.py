@@ -19,7 +19,7 @@ from jobs import Must
 from thread_contest import Row, contested, waited
 from thread_jobs import BEST, JOBS, Job
 from thread_peers import OURS
-from tools import versions
+from tools import as_installed, versions
 
 PACKAGES = "paipa-etl paipa pypeln python-pyper streamable spdl_core"
 NAMES = [job.name for job in JOBS]
@@ -29,6 +29,7 @@ def main() -> int:
     """Run what is asked for; give the exit code."""
     args = arguments()
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # each table at once
+    as_installed()
     about = machine(versions(PACKAGES, ()))
     print(" · ".join(f"{key} {value}" for key, value in about.items()))
     found = [compare(job, args) for job in JOBS if job.name in args.jobs]

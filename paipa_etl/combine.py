@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from paipa_etl.metering.meter import Tally
-from paipa_etl.metering.watch import SINK
 from paipa_etl.pipeline import Pipeline, watch_of
 from paipa_etl.resources import check
 from paipa_etl.run import Run
@@ -39,22 +36,14 @@ def combine_pipeline(source: Any, steps: Any, *, debugger: Debugger | None = Non
 def _iterate(plan: Pipeline, debugger: Debugger | None) -> Iterator[Any]:
     check([function for step in plan.steps for function in step.functions], {})
     run = Run(watch=watch_of(debugger))
-    flow = serial.records(plan.source, plan.steps, run)
-    return flow if debugger is None else _watched(plan, flow, run)
-
-
-def _watched(
-    plan: Pipeline, flow: Generator[Any, None, None], run: Run
-) -> Generator[Any, None, None]:
-    """Records whose consumer is looked at as a sink is."""
+    if debugger is None:
+        return serial.records(plan.source, plan.steps, run)
 
     def texts() -> tuple[Any, ...]:
         return (*plan.texts(plan.steps), "whoever takes the records")
 
-    with run.watch.watching(run, texts, thread=False), closing(flow):
-        run.watch.lane(SINK)
-        run.counts.tally = Tally(flow)
-        yield from run.counts.tally
+    watching = run.watch.watching(run, texts, thread=False)
+    return serial.records(plan.source, plan.steps, run, watching=watching)
 
 
 def _call(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
+from typing import Any
 
 POINTS = 400  # at the most: then two and two become one, and half as many are taken
 EVERY = 0.1  # seconds between two of them, at first
+TOTALS = ("records_read", "records_written", "bytes_in", "bytes_out", "memory")  # then the steps'
 FULL = 0.75  # from which a queue is full: a giver that waits is woken below
 
 
@@ -61,3 +63,15 @@ class Samples:
             )
             for column in self.fills
         ]
+
+
+def plain(columns: dict[str, Any]) -> dict[str, Any]:
+    """A view's samples as lists, for JSON: totals are whole numbers, seconds and fills rounded."""
+    if not columns:
+        return {}
+    return {
+        "at": [round(at, 4) for at in columns["at"]],
+        **{name: [int(total) for total in columns.get(name, ())] for name in TOTALS},
+        "steps": [[round(seconds, 6) for seconds in step] for step in columns["steps"]],
+        "queues": [[round(fill, 4) for fill in queue] for queue in columns["queues"]],
+    }

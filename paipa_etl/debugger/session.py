@@ -13,10 +13,9 @@ from typing import Any
 
 from paipa_etl.background import Ticking
 from paipa_etl.debugger.reporter import Reporter
-from paipa_etl.debugger.samples import Samples
+from paipa_etl.debugger.samples import TOTALS, Samples
 from paipa_etl.debugger.verdict import judge
 from paipa_etl.debugger.view import (
-    TOTALS,
     Observed,
     Plan,
     View,

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
+from paipa_etl.debugger.samples import plain
 from paipa_etl.errors import shown
 from paipa_etl.metering.watch import (
     CODEC,
@@ -24,7 +25,6 @@ from paipa_etl.report import Counts, Report, StepCount
 
 SCHEMA = 1
 NAME = 200  # bytes of a name that are shown
-TOTALS = ("records_read", "records_written", "bytes_in", "bytes_out", "memory")  # of samples
 
 
 class Observed(Protocol):
@@ -177,19 +177,7 @@ class View:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, for JSON; docs/debugging.md tells what is what."""
-        return {"schema": SCHEMA, **asdict(self), "samples": _plain(self.samples)}
-
-
-def _plain(samples: dict[str, Any]) -> dict[str, Any]:
-    """Samples as lists: totals are whole numbers, seconds and fills are rounded."""
-    if not samples:
-        return {}
-    return {
-        "at": [round(at, 4) for at in samples["at"]],
-        **{name: [int(total) for total in samples.get(name, ())] for name in TOTALS},
-        "steps": [[round(seconds, 6) for seconds in step] for step in samples["steps"]],
-        "queues": [[round(fill, 4) for fill in queue] for queue in samples["queues"]],
-    }
+        return {"schema": SCHEMA, **asdict(self), "samples": plain(self.samples)}
 
 
 def filled(records: int, size: int, limit: int | None, limit_bytes: int) -> float:

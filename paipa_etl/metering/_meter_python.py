@@ -79,6 +79,7 @@ class Strand:
     __slots__ = (
         "_left",
         "_period",
+        "_rested",
         "boundaries",
         "clock",
         "counting",
@@ -102,7 +103,9 @@ class Strand:
         self._left = 0
         self.boundaries = 1
         """How many iterators of this thread are watched."""
-        self.last = self.due = self.clock()
+        self.last = self._rested = self.clock()
+        self.due = 0 if counting else self._rested
+        """From when on a switch is looked at closely."""
 
     def switch(self, account: Account) -> Account:
         """What follows is this account's time; gives the one whose time it was until now."""
@@ -111,7 +114,7 @@ class Strand:
         self.current = account
         spent, self.last = now - self.last, now
         before.own += spent
-        if now >= self.due or self.counting is not None:
+        if now >= self.due:
             self.look_closely(before, now, spent)
         return before
 
@@ -119,11 +122,12 @@ class Strand:
         """Look at the expensive clocks too, which is nobody's time."""
         if self.counting is not None:
             self.counting(before)
-        if now >= self.due:
+        if now >= self._rested:
             self.look(before, spent if self._left else -1)
             self._left = (self._left or 2 * PASSES * self.boundaries + 1) - 1
             if not self._left:
-                self.due = self.clock() + self._period
+                self._rested = self.clock() + self._period
+                self.due = 0 if self.counting is not None else self._rested
         self.last = self.clock()
 
     def running(self) -> tuple[Account, int]:
@@ -172,8 +176,8 @@ class Probe:
         if self._find is not None:
             self._begin()
         strand, account, weigh = self._strand, self._account, self._weigh
-        clock, counting, counts = strand.clock, strand.counting is not None, account.counts
-        short, limit = SHORT, len(SHORT)
+        clock, counts = strand.clock, account.counts
+        short, limit, mark = SHORT, len(SHORT), account.mark
         outer, asking = strand.switch(account), True
         try:
             for item in self._items:
@@ -183,11 +187,11 @@ class Probe:
                 account.own = own = account.own + spent
                 strand.current = outer
                 asking = False
-                if now >= strand.due or counting:
+                if now >= strand.due:
                     strand.look_closely(account, now, spent)
                 if weigh is None:  # as Account.left does
-                    taken = own - account.mark
-                    account.mark = own
+                    taken = own - mark
+                    mark = own
                     counts[short[taken] if taken < limit else bucket_of(taken)] += 1
                 else:
                     account.left(weigh(item))
@@ -199,9 +203,10 @@ class Probe:
                 outer.own += spent
                 strand.current = account
                 asking = True
-                if now >= strand.due or counting:
+                if now >= strand.due:
                     strand.look_closely(outer, now, spent)
         finally:
+            account.mark = max(account.mark, mark)
             if asking:
                 strand.switch(outer)
 

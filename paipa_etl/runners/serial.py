@@ -8,11 +8,12 @@ stay beside their records, and are what is written.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
 from paipa_etl.formats.batch import Batch
-from paipa_etl.metering.watch import SOURCE
+from paipa_etl.metering.meter import Tally
+from paipa_etl.metering.watch import SINK, SOURCE
 from paipa_etl.run import Run, close
 from paipa_etl.sources import Source
 from paipa_etl.sources.files import FileSource
@@ -21,13 +22,22 @@ from paipa_etl.steps.contract import Reads, Step, Threaded
 
 
 def records(
-    source: Source, steps: tuple[Step, ...], run: Run, *, at_once: bool = False
+    source: Source,
+    steps: tuple[Step, ...],
+    run: Run,
+    *,
+    at_once: bool = False,
+    watching: AbstractContextManager[None] | None = None,
 ) -> Generator[Any, None, None]:
     """The records that leave the last step, pulled one by one; no thread unless the run asks.
 
-    Closing the generator closes every step's from the right, and the source's.
+    Closing the generator closes every step's from the right, and the source's. ``watching``
+    lasts as long: then whoever takes the records is looked at as a sink is.
     """
     with ExitStack() as stack:
+        if watching is not None:
+            stack.enter_context(watching)
+            run.watch.lane(SINK)
         stack.enter_context(ending(source, run))
         stack.callback(lambda: run.over())  # of the run that is the last part then
         flow: Iterator[Any] = run.watch.timed(source.records(run), SOURCE)
@@ -43,6 +53,8 @@ def records(
                 flow = step.bind(run, count)(flow)
             flow = run.watch.timed(flow, count)
             stack.callback(close, flow)
+        if watching is not None:
+            flow = run.counts.tally = Tally(flow)
         yield from flow
 
 
