@@ -17,7 +17,7 @@ def bucket_of(value: int) -> int:
     return 8 * shift + (value >> shift)
 
 
-SHORT = bytes(map(bucket_of, range(8_192)))
+SHORT = tuple(map(bucket_of, range(4_096)))
 
 
 class Account:
@@ -200,9 +200,9 @@ class Probe:
                 spent = now - strand.last
                 strand.last = now
                 outer = strand.current
-                outer.own += spent
                 strand.current = account
                 asking = True
+                outer.own += spent
                 if now >= strand.due:
                     strand.look_closely(outer, now, spent)
         finally:
