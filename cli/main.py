@@ -23,7 +23,6 @@ BROKEN_PIPE = 141
 REJECTS = 4
 SOON = 0.01  # seconds after which a signal that came at a bad moment is tried again
 TRIES = 100  # so often at the most: a module of the user's may take for ever to import
-GENERATION = 50_000  # objects between two looks of the cyclic collector: records hold no cycles
 
 
 class Interrupted(BaseException):
@@ -72,18 +71,16 @@ def main(argv: list[str]) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    import gc
     import warnings
 
-    from paipa_etl.cli import plan, screen
+    from paipa_etl.cli import plan, process, screen
 
     warnings.showwarning = screen.show_warning
     pipeline = plan.build(arguments)
     if arguments.explain or arguments.dry_run:
         screen.show(pipeline, records=arguments.dry_run)
         return 0
-    gc.freeze()
-    gc.set_threshold(GENERATION, 20, 100)
+    process.settle(pipeline)
     if arguments.insecure:
         print("paipa-etl: warning: certificates and host keys are not verified", file=sys.stderr)
     if plan.is_many(pipeline):

@@ -21,8 +21,8 @@ from paipa_etl.resources import Resources
 from paipa_etl.stop import Stop, Stopped
 
 MAX_MEMORY = 256 << 20  # bytes: the sum of what all hand-overs of a run may hold
-RANGES = 24 << 20  # bytes of a remote input that are fetched side by side
-PARTS = 32 << 20  # bytes of a remote output: the part that grows, and those on their way
+RANGES = 16 << 20  # bytes of a remote input that are fetched side by side
+PARTS = 20 << 20  # bytes of a remote output: the part that grows, and those on their way
 
 
 def close(flow: object) -> None:

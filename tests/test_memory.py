@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -82,3 +83,31 @@ def test_the_record_behind_one_that_is_too_long_is_read(tmp_path: Path, long_lin
     assert code == 4
     assert peak < 200 * MB
     assert (tmp_path / "out.jsonl").read_bytes() == b'"next"\n'
+
+
+GIVEN_BACK = """\
+import os, sys
+from paipa_etl import Pipeline
+from paipa_etl.cli.process import settle
+
+def held():
+    with open('/proc/self/statm') as file:
+        return int(file.read().split()[1]) * os.sysconf('SC_PAGESIZE')
+
+settle(Pipeline(sys.argv[1], [], sys.argv[2]))
+bytearray(20_000_000)
+before = held()
+part = bytearray(20_000_000)
+kept = [b'x' * 100_000 for _ in range(10)]
+del part
+print(held() - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library's own habits")
+@pytest.mark.parametrize("places", [("s3://a/b", "out"), ("in", "sftp://a/b")])
+def test_a_part_of_an_upload_is_given_back_to_the_system(places: tuple[str, str]) -> None:
+    """What was taken after it does not keep it, as it does with the C library's own settings."""
+    command = [sys.executable, "-c", GIVEN_BACK, *places]
+    grown = int(subprocess.run(command, capture_output=True, check=True).stdout)
+    assert grown < 5 * MB

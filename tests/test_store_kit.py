@@ -20,6 +20,8 @@ from servers import Place
 from paipa_etl import InputError, OutputError, Pipeline, PlanError, read, steps, write
 from paipa_etl.run import Run
 from paipa_etl.sources.files import FileSource
+from paipa_etl.stores.ranged import RANGE
+from paipa_etl.stores.s3 import PART_SIZE
 
 STORES = {
     "moto": servers.moto,
@@ -92,13 +94,13 @@ def test_a_round_trip(place: Place, codec: str) -> None:
     assert list(read(place.url(name), **place.options)) == records
 
 
-@pytest.mark.parametrize("size", [0, 1, 4 << 20, (4 << 20) + 1, len(BIG)])
+@pytest.mark.parametrize("size", [0, 1, RANGE, RANGE + 1, len(BIG)])
 def test_any_size_is_read_whole_and_in_order(place: Place, size: int) -> None:
     place.put("sized.bin", BIG[:size])
     assert content(place, "sized.bin") == BIG[:size]
 
 
-@pytest.mark.parametrize("size", [0, 1, 8 << 20, len(BIG)])
+@pytest.mark.parametrize("size", [0, 1, PART_SIZE, 8 << 20, len(BIG)])
 def test_any_size_is_written_whole(place: Place, size: int) -> None:
     pieces = [BIG[at : min(at + 700_000, size)] for at in range(0, size, 700_000)]
     sink = write(place.url("written.bin"), to="txt", **place.options)

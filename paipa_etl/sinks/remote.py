@@ -22,17 +22,17 @@ from paipa_etl.stores.attempts import Attempts
 from paipa_etl.stores.port import ObjectWriter
 from paipa_etl.stores.remote import ENGINES, object_of, open_smart, told_as
 
-FULL_SIZE_PARTS = 5_000  # parts of the first size: 40 GB; a store takes 10,000
+FULL_SIZE_PARTS = 4_800  # parts of the first size: 25 GB; a store takes 10,000
 ROUND = 256 << 10  # bytes, of which GCS wants each part to be a multiple
-DOUBLED_EVERY = 500  # parts: the largest objects that S3 takes, 5 TiB, end in parts of a few GiB
+DOUBLED_EVERY = 520  # parts: the largest objects that S3 takes, 5 TiB, end in parts of 5 GiB
 DROP_WITHIN = 2.0  # seconds that an abort may take to remove the parts
 
 
 def size_of_part(number: int, first: int) -> int:
     """The size of a part: a store takes only so many, so those of huge objects grow.
 
-    >>> size_of_part(1, 8), size_of_part(5_000, 8), size_of_part(5_001, 8), size_of_part(6_000, 8)
-    (8, 8, 16, 32)
+    >>> [size_of_part(number, 5) for number in (1, 4_800, 4_801, 5_840, 10_000)]
+    [5, 5, 10, 20, 5120]
     """
     late = number - FULL_SIZE_PARTS
     doublings: int = -(-late // DOUBLED_EVERY)

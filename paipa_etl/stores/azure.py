@@ -17,7 +17,7 @@ from paipa_etl.stores.failures import answered, transport
 from paipa_etl.stores.port import Body, Entry, Part, StoreFailure
 from paipa_etl.stores.secrets import guard
 
-PART_SIZE = 8 << 20  # bytes
+PART_SIZE = 5 << 20  # bytes
 LOGIN = "set AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT and AZURE_STORAGE_KEY"
 SECRETS = ("AccountKey", "SharedAccessSignature")  # of a connection string
 T = TypeVar("T")

@@ -20,7 +20,7 @@ from paipa_etl.stores.attempts import Attempts
 from paipa_etl.stores.port import Body, ObjectReader, StoreFailure
 from paipa_etl.waits import waker
 
-RANGE = 4 << 20  # bytes of a request: at 50 MB/s 80 ms, four times a usual latency
+RANGE = 2 << 20  # bytes of a request: at 50 MB/s 40 ms, twice a usual latency
 SMALL = 1 << 19  # bytes, below which ranges are not worth a request each
 Bytes = Generator[bytes, None, None]
 

@@ -17,7 +17,7 @@ from paipa_etl.stores.failures import AGAIN, answered, transport
 from paipa_etl.stores.port import CHUNK, Body, Entry, Part, StoreFailure, Upload
 from paipa_etl.stores.secrets import guard
 
-PART_SIZE = 8 << 20  # bytes of a part; S3 takes from 5 MiB on
+PART_SIZE = 5 << 20  # bytes of a part, the least that S3 takes
 CONNECTIONS = 128  # that a client keeps open: as many as transfers may run at once
 CODES = {"SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "Throttling"}
 CODES |= {"ThrottlingException", "RequestTimeTooSkewed", "ConditionalRequestConflict"}
@@ -29,7 +29,7 @@ class S3Object:
 
     schemes = ("s3",)
     words = frozenset({"client", "client_kwargs", "version_id", "min_part_size"})
-    least_part = 5 << 20
+    least_part = PART_SIZE
 
     def __init__(self, location: Location, options: StoreOptions, clients: Clients) -> None:
         self._location, self._options = location, options
@@ -40,7 +40,7 @@ class S3Object:
         self._parts: dict[int, str] = {}
         self._sums: dict[int, bytes] = {}
         self._clients = clients
-        self.part_size = max(int(options.word("min_part_size", PART_SIZE)), 5 << 20)
+        self.part_size = max(int(options.word("min_part_size", PART_SIZE)), self.least_part)
         self.parallel = 3
 
     def _call(self, verb: str, **words: Any) -> Any:
@@ -284,8 +284,8 @@ def _shared(options: StoreOptions, clients: Clients) -> Any:
 
 def _client(words: dict[str, Any], timeout: float) -> Any:
     try:
-        import boto3
         from botocore.config import Config
+        from botocore.session import get_session  # boto3's is one around it, and 4 MB more
     except ImportError as error:
         raise MissingDependency("s3://", "s3") from error
     # Attempts are made by us, a range at a time; MD5 is what every server of the protocol knows.
@@ -300,8 +300,8 @@ def _client(words: dict[str, Any], timeout: float) -> Any:
     )
     given = words.pop("config", None)
     try:
-        session = boto3.session.Session()
-        client = session.client("s3", config=config.merge(given) if given else config, **words)
+        merged = config.merge(given) if given else config
+        client = get_session().create_client("s3", config=merged, **words)
         # The client's own: to ask the session would look elsewhere for what was given, too.
         found = client._request_signer._credentials
         guard(*((found.secret_key, found.token) if found else ()))
