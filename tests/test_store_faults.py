@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
 import random
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 import servers
-from conftest import COMMAND, Command
+from conftest import COMMAND, Command, open_descriptors
 from fault_proxy import Fault, FaultProxy, Plan, status
 from servers import Place
 
@@ -116,6 +117,28 @@ def once(number: int, fault: Fault) -> Plan:
 
 
 # Reading (scenarios 35 to 39)
+
+
+def test_an_answer_that_stalls_for_good_leaves_no_connection_open(
+    s3: Place, s3_proxy: FaultProxy, engine: str
+) -> None:
+    """What is raised refers to frames, and is in a cycle with them: they must let go of it."""
+    s3.put("long.bin", DATA)
+    content(s3, "long.bin")
+    gc.collect()
+    before = open_descriptors()
+    after = {"boto3": 10, "obstore": 2_000}[engine]  # boto3 gives what came, and goes on for long
+    s3_proxy.reset(lambda number, head: Fault("stall", after) if b"GET" in head else None)
+    gc.disable()
+    try:
+        with pytest.raises(InputUnavailable):
+            content(s3, "long.bin", retries=1, timeout=0.3)
+        deadline = time.monotonic() + 5
+        while open_descriptors() - before and time.monotonic() < deadline:
+            time.sleep(0.005)
+        assert not open_descriptors() - before
+    finally:
+        gc.enable()
 
 
 def test_a_reset_at_each_of_the_first_and_last_bytes(

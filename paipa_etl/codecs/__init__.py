@@ -45,6 +45,8 @@ class Codec:
 
 
 _codecs: dict[str, Codec] = {}
+_words: dict[str, Codec] = {}  # names and suffixes
+_magic: list[bytes] = [*SKIPPABLE]
 
 
 def register(codec: Codec) -> None:
@@ -54,12 +56,13 @@ def register(codec: Codec) -> None:
         if taken:
             raise PlanError(f"codec {known.name} already has the name {min(taken)!r}")
     _codecs[codec.name] = codec
+    _words.update(dict.fromkeys((codec.name, *codec.suffixes), codec))
+    _magic.extend(codec.magic)
 
 
 def from_suffix(suffix: str) -> Codec | None:
     """The codec whose name or suffix this is, without the dot."""
-    word = suffix.lower()
-    return next((c for c in _codecs.values() if word == c.name or word in c.suffixes), None)
+    return _words.get(suffix.lower())
 
 
 def split_name(name: str) -> tuple[str, Codec | None]:
@@ -88,8 +91,9 @@ def may_be_magic(head: bytes) -> bool:
     rest = _behind_skippable(head)
     if rest is None:
         return len(head) < HEAD
-    magic = [*SKIPPABLE, *(m for c in _codecs.values() for m in c.magic)]
-    return any(m.startswith(rest) and len(rest) < len(m) for m in magic)
+    return len(rest) < max(map(len, _magic)) and any(
+        len(rest) < len(m) and m.startswith(rest) for m in _magic
+    )
 
 
 def _behind_skippable(head: bytes) -> bytes | None:

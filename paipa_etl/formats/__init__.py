@@ -42,6 +42,7 @@ class Format:
 
 
 _formats: dict[str, Format] = {}
+_words: dict[str, Format] = {}  # names and suffixes
 
 
 def register(format: Format) -> None:
@@ -51,6 +52,7 @@ def register(format: Format) -> None:
         if taken:
             raise PlanError(f"format {known.name} already has the name {min(taken)!r}")
     _formats[format.name] = format
+    _words.update(dict.fromkeys((format.name, *format.suffixes), format))
 
 
 def by_name(word: str) -> Format:
@@ -69,8 +71,7 @@ def from_name(name: str) -> Format:
 
 def from_suffix(word: str) -> Format | None:
     """The format whose name or suffix this is, without the dot."""
-    known = word.lower()
-    return next((f for f in _formats.values() if known == f.name or known in f.suffixes), None)
+    return _words.get(word.lower())
 
 
 for _name in ("jsonl", "lines"):

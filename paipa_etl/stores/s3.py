@@ -273,7 +273,6 @@ def _unsent(error: Exception) -> StoreFailure:
 def _shared(options: StoreOptions, clients: Clients) -> Any:
     """The run's client for these options."""
     words = dict(options.word("client_kwargs", {}))
-    guard(words)
     if options.endpoint_url:
         words.setdefault("endpoint_url", options.endpoint_url)
     if options.insecure:
@@ -283,6 +282,7 @@ def _shared(options: StoreOptions, clients: Clients) -> Any:
 
 
 def _client(words: dict[str, Any], timeout: float) -> Any:
+    guard(words)
     try:
         from botocore.config import Config
         from botocore.session import get_session  # boto3's is one around it, and 4 MB more

@@ -6,21 +6,19 @@ boto3, which also finds the credentials. The user's own client is always used as
 
 from __future__ import annotations
 
-import asyncio
 import importlib
 import re
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from concurrent.futures import CancelledError
-from contextlib import suppress
 from datetime import timedelta
 from traceback import clear_frames
-from typing import Any, TypeVar
+from typing import Any
 
-from paipa_etl.background import EventLoop, join
 from paipa_etl.clients import Clients
 from paipa_etl.location import Location
 from paipa_etl.stop import Stopped
 from paipa_etl.stores import CONNECT_TIMEOUT, StoreOptions
+from paipa_etl.stores.direct import waited_for
 from paipa_etl.stores.failures import answered
 from paipa_etl.stores.port import CHUNK, Body, Part, StoreFailure
 from paipa_etl.stores.s3 import S3Object
@@ -29,7 +27,6 @@ from paipa_etl.stores.s3 import S3Object
 PLAIN = re.compile(r"(?!.*(?:^|/)\.{0,2}(?:/|$))[\w.\-/=+@,: ]+", re.ASCII)
 STATUS = re.compile(r"status code: (\d{3})")
 CODE = re.compile(r"<Code>(\w+)</Code>")
-T = TypeVar("T")
 
 
 class FastS3Object(S3Object):
@@ -80,13 +77,12 @@ class FastS3Object(S3Object):
 
 
 class Bucket:
-    """A bucket through obstore, whose requests run on an event loop, where they can be ended."""
+    """A bucket through obstore."""
 
     def __init__(
         self, store: Any, bucket: str, client: Any, credentials: Any, options: StoreOptions
     ) -> None:
-        endpoint, timeout = client.meta.endpoint_url, options.timeout
-        self._timeout, self._loop = timeout, EventLoop()
+        endpoint, self._timeout = client.meta.endpoint_url, options.timeout
         self._obstore = importlib.import_module("obstore")
         self._store = store.S3Store(
             bucket,
@@ -97,7 +93,7 @@ class Bucket:
             client_options={
                 "allow_http": endpoint.startswith("http://"),
                 "allow_invalid_certificates": options.insecure,
-                "connect_timeout": timedelta(seconds=min(CONNECT_TIMEOUT, timeout)),
+                "connect_timeout": timedelta(seconds=min(CONNECT_TIMEOUT, self._timeout)),
                 "timeout": timedelta(days=1),  # silence is what is timed, here
             },
             retry_config={"max_retries": 0},
@@ -108,46 +104,38 @@ class Bucket:
     ) -> tuple[list[bytes], int, str]:
         """The bytes of a range, the size of the object, its ETag."""
         wanted: dict[str, Any] = {"range": (start, stop)} | ({"if_match": stamp} if stamp else {})
-
+        answer = self._call(lambda: self._obstore.get_async(self._store, key, options=wanted))
+        size, etag = answer.meta["size"], answer.meta["e_tag"]
+        small = min(stop, size) - start <= CHUNK  # then all of it, or nothing, at once
+        more = answer.bytes_async if small else answer.stream(min_chunk_size=CHUNK).__anext__
         chunks: list[bytes] = []
-        told: dict[str, Any] = {}
-
-        async def read() -> None:
-            async with asyncio.timeout(self._timeout) as silence:
-                answer = await self._obstore.get_async(self._store, key, options=wanted)
-                told.update(answer.meta)
-                if min(stop, told["size"]) - start <= CHUNK:  # all of it, or nothing, at once
-                    chunks.append(bytes(await answer.bytes_async()))
-                    return
-                async for chunk in answer.stream(min_chunk_size=CHUNK):
-                    chunks.append(bytes(chunk))
-                    silence.reschedule(asyncio.get_running_loop().time() + self._timeout)
-
         try:
-            self._call(read)
+            while (chunk := self._call(more)) is not None:
+                chunks.append(bytes(chunk))
+                if small:
+                    break
         except StoreFailure:
             if not chunks:  # else what came is kept, and the reader asks for the rest
                 raise
-        return chunks, told["size"], told["e_tag"]
+        finally:
+            del answer, more
+        return chunks, size, etag
 
     def put(self, key: str, data: bytes, clobber: bool) -> None:
         """Publish bytes; only where nothing is, unless it may be replaced."""
-        mode = "overwrite" if clobber else "create"
+        words: dict[str, Any] = {"mode": "overwrite" if clobber else "create"}
+        put = self._obstore.put_async
+        self._call(lambda: put(self._store, key, data, use_multipart=False, **words))
 
-        async def write() -> None:
-            async with asyncio.timeout(self._timeout):
-                await self._obstore.put_async(
-                    self._store, key, data, mode=mode, use_multipart=False
-                )
+    def _call(self, begin: Callable[[], Any]) -> Any:
+        """What a request gives, None behind the last of several; its failure as a store's.
 
-        self._call(write)
-
-    def _call(self, action: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """What an action gives; its failure as a store's, without obstore's own text."""
-        future = self._loop.submit(action())
+        A failure refers to this frame and its callers': they must not hold a connection then.
+        """
         try:
-            result: T = future.result()
-            return result
+            return waited_for(begin, self._timeout)
+        except StopAsyncIteration:
+            return None
         except CancelledError:
             raise Stopped from None
         except Exception as error:
@@ -155,11 +143,11 @@ class Bucket:
             # Its frames refer to themselves, and to a connection that is to be closed with us.
             clear_frames(error.__traceback__)
         finally:
-            future.cancel()
+            del begin
         raise failure
 
     def _failure(self, error: Exception) -> StoreFailure:
-        if isinstance(error, (TimeoutError, asyncio.TimeoutError)):
+        if isinstance(error, TimeoutError):
             return StoreFailure(f"silent for {self._timeout:g} seconds", again=True)
         text = str(error)
         status, code = STATUS.search(text), CODE.search(text)
@@ -174,10 +162,7 @@ class Bucket:
         return StoreFailure(f"the request could not be made ({type(error).__name__})")
 
     def close(self) -> None:
-        """End the loop and its thread, and let go of the connections."""
-        with suppress(Stopped):
-            self._loop.close()
-        join(self._loop.thread)
+        """Let go of the connections."""
         self._store = None
 
 
