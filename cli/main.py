@@ -13,6 +13,7 @@ import types
 from typing import TYPE_CHECKING, NoReturn
 
 from paipa_etl.cli.arguments import parse_arguments
+from paipa_etl.cli.standard_error import make_unfailing
 from paipa_etl.errors import PaipaError, StuckWorker, describe
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Interrupted(BaseException):
 
 def entry() -> None:
     """What the installed command runs."""
+    make_unfailing()
     code = main(sys.argv[1:])
     for number in (*SIGNALS, signal.SIGALRM):  # what was done is done, and the code says so
         signal.signal(number, signal.SIG_IGN)

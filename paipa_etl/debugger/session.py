@@ -9,6 +9,7 @@ import warnings
 from array import array
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
+from types import NoneType
 from typing import Any
 
 from paipa_etl.background import Ticking
@@ -153,11 +154,10 @@ class Session(Watch):
         self._sample(self._seconds)
         view = self._view()
         view.finished = True
-        view.failed = (
-            describe(failed)
-            if isinstance(failed, Exception)
-            else (type(failed).__name__ if failed is not None else None)
-        )
+        if isinstance(failed, Exception):
+            view.failed = describe(failed)
+        elif not isinstance(failed, (GeneratorExit, NoneType)):  # who has enough ends it early
+            view.failed = type(failed).__name__
         self._final = self._debugger.view = view
         self.goes_on = False
         for reporter in list(self._reporters):
