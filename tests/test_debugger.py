@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import gzip
 import io
 import itertools
 import json
@@ -17,7 +18,7 @@ from conftest import SAMPLE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paipa_etl import Pipeline, PlanError, combine_pipeline, read, steps
+from paipa_etl import Pipeline, PlanError, combine_pipeline, read, steps, write
 from paipa_etl.debugger import Debugger, JsonLines, LogLines, Reporter, View
 from paipa_etl.debugger.samples import POINTS, Samples
 from paipa_etl.errors import PaipaWarning
@@ -428,3 +429,26 @@ def test_no_secret_is_seen() -> None:
     for text in (lines.getvalue(), told.getvalue(), debugger.view.to_html(), repr(debugger.view)):
         assert "CANARY" not in text
         assert "127.0.0.1" in text
+
+
+def test_all_that_the_memory_grew_by_is_somebodys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Waits and hand-overs among it: what is let go then would be missing from the sum."""
+    held = itertools.count(0, 1_000)
+    monkeypatch.setattr("paipa_etl.metering.looks.Memory.held", lambda self: next(held))
+    monkeypatch.setattr("paipa_etl.metering.watch.PERIOD", 0)
+    source = tmp_path / "in.jsonl.gz"
+    source.write_bytes(gzip.compress(b'{"n": 1}\n' * 200_000))
+    debugger = Debugger()
+    threaded = [steps.map(abs, workers=2)]
+    for plan in (
+        Pipeline(read(source), [steps.filter(bool)], write(tmp_path / "out.jsonl.gz")),
+        Pipeline(range(1_000), threaded, write(tmp_path / "out.jsonl.gz")),
+    ):
+        first = next(held) + 1_000
+        plan.run(debugger=debugger)
+        assert debugger.view is not None
+        assert debugger._session is not None
+        grown = sum(step.memory_growth for step in debugger.view.steps)
+        assert grown == debugger._session.memory._seen - first > 0

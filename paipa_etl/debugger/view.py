@@ -242,7 +242,7 @@ def _ends(watch: Watch, owner: Owner, name: str) -> StepView:
     view.seconds = sum(view.parts.values())
     known = [cpu for cpu in view.parts_cpu.values() if cpu is not None]
     view.cpu = sum(known) if known else None
-    view.memory_growth = sum(total.grown for total in every.values())
+    view.memory_growth = watch.grown(owner)
     view.median, view.p90, view.p99 = map(format.percentile, (0.5, 0.9, 0.99))
     view.counters = _counters(watch, format.counted)
     return view
@@ -253,7 +253,7 @@ def _step(watch: Watch, count: StepCount, workers: int) -> StepView:
     view = StepView(count.name, "step", workers=workers)
     view.seconds, view.cpu = total.own / 1e9, total.cpu
     view.skipped, view.retried, view.opaque = counted.skipped, counted.retried, counted.opaque
-    view.memory_growth = total.grown
+    view.memory_growth = watch.grown(count)
     view.median, view.p90, view.p99 = map(total.percentile, (0.5, 0.9, 0.99))
     view.counters = _counters(watch, total.counted)
     view.waited_out = _waited(watch, giver=count)

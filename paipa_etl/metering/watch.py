@@ -20,8 +20,9 @@ from paipa_etl.metering.totals import Total
 
 SOURCE, SINK = "source", "sink"
 # What the time is of somebody: own work (of a source and a sink, that of the format), work of
-# the store or the codec, waiting for records or for room behind it.
-OWN, STORE, CODEC, WAITS, ROOM = "own", "store", "codec", "waits", "room"
+# the store or the codec, waiting for records or for room behind it; or what its thread does else.
+OWN, STORE, CODEC, WAITS, ROOM, ELSE = "own", "store", "codec", "waits", "room", "else"
+ROLES = (OWN, STORE, CODEC, WAITS, ROOM, ELSE)
 
 Owner = object
 Key = tuple[Owner, str]
@@ -148,6 +149,11 @@ class Watch(Unwatched):
         total.own += self._running(accounts)
         return total
 
+    def grown(self, owner: Owner) -> int:
+        """The bytes that the process grew by in somebody's time, of which waits are a part."""
+        accounts = [one for role in ROLES for one in list(self._accounts.get((owner, role), ()))]
+        return sum(account.grown for account in accounts)
+
     def _running(self, accounts: list[Account]) -> int:
         """Nanoseconds of what has begun and not ended yet."""
         alive = [strand for thread, strand in list(self._strands) if thread.is_alive()]
@@ -173,7 +179,7 @@ class Watch(Unwatched):
         """The strand of the thread, and its account for somebody."""
         strand = getattr(self._here, "strand", None)
         if strand is None:
-            strand = self._new_strand(Account())
+            strand = self._new_strand(self._account(key[0], ELSE))
         accounts: dict[Key, Account] = self._here.accounts
         account = accounts.get(key)
         if account is None:
