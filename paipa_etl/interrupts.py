@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# The alarm is what the command tries an interrupt again by, that came at a bad moment.
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
 
 
 @contextmanager
@@ -37,6 +38,7 @@ class _Keeper:
 
     def __init__(self) -> None:
         self._handlers: dict[int, Callable[[int, FrameType | None], Any] | int] = {}
+        self._taken: list[int] = []
         self._came: dict[int, FrameType | None] = {}
         self._keeps = True
 
@@ -48,6 +50,7 @@ class _Keeper:
             handler = signal.getsignal(number)
             if handler not in (None, signal.SIG_IGN):
                 self._handlers[number] = handler
+                self._taken.append(number)
                 signal.signal(number, self._keep)
 
     def give_back(self) -> None:
@@ -63,8 +66,9 @@ class _Keeper:
                 self._handle(number, frame)
 
     def _restore(self) -> None:
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
+        while self._taken:  # the last one first: an interrupt may set what the alarm does
+            signal.signal(self._taken[-1], self._handlers[self._taken[-1]])
+            self._taken.pop()
 
     def _keep(self, number: int, frame: FrameType | None) -> None:
         if self._keeps:
