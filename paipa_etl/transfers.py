@@ -9,12 +9,18 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from paipa_etl import steps
-from paipa_etl.errors import InputError, PaipaError, PlanError, describe
+from paipa_etl.errors import (
+    BadRecord,
+    DamagedInput,
+    InputError,
+    PaipaError,
+    PlanError,
+    describe,
+)
 from paipa_etl.location import LOCAL, Location
 from paipa_etl.names import Template
 from paipa_etl.pipeline import Pipeline
 from paipa_etl.report import Report
-from paipa_etl.run import Run
 from paipa_etl.sinks.files import FileSink
 from paipa_etl.sources import store_of
 from paipa_etl.sources.files import FileSource
@@ -195,12 +201,16 @@ class Transfers:
         )
         run = plan.new_run(clients=self._run.clients, threads=self._memory >= FULL)
         if self._skip_done:
-            run.before_commit = lambda: self._check_unchanged(job, run)
+            run.before_commit = lambda: self._check_unchanged(job)
         if job.target.scheme == LOCAL:
             self._template.check_real(job.target)
             os.makedirs(os.path.dirname(job.target.target) or ".", exist_ok=True)
         with self._run.stop.waking(run.abort):
-            return plan.run(run)
+            try:
+                return plan.run(run)
+            except (BadRecord, DamagedInput) as error:  # half of what was, half of what is
+                self._check_unchanged(job, error)
+                raise
 
     def _check_end(self, record: Any) -> None:
         """Between two records: a run in a worker is not interrupted, as one in the main thread."""
@@ -224,11 +234,13 @@ class Transfers:
         except InputError:
             return Entry(place)
 
-    def _check_unchanged(self, job: Job, run: Run) -> None:
+    def _check_unchanged(self, job: Job, seen: Exception | None = None) -> None:
         """An input that changed behind its last byte would have an output that is newer than it."""
-        before, after = job.entry, self._stat(job.entry.location, self._source.options)
-        if before.stamp is not None and after.stamp != before.stamp:
-            raise InputError(f"{job.entry.location}: changed while it was read")
+        before = job.entry
+        if before.stamp is None:
+            return
+        if self._stat(before.location, self._source.options).stamp != before.stamp:
+            raise InputError(f"{before.location}: changed while it was read") from seen
 
     def _failed(self, job: Job, error: Exception) -> None:
         said = describe(error)
