@@ -34,13 +34,15 @@ class Chain:
     def __init__(self, form: Any, costs: list[int], counting: Callable[[Any], None] | None = None):
         self.hands, self.form = Hands(), form
         self.base = form.Account()
-        self.looks: list[tuple[Any, int]] = []
-        self.strand = form.Strand(self.base, self.look, 1_000_000, self.hands, counting)
+        self.looks: list[tuple[Any, int, int, int]] = []
+        self.rest = 1_000_000
+        self.strand = form.Strand(self.base, self.look, self.hands, counting)
         self.accounts = [form.Account() for _ in costs]
         self.costs = costs
 
-    def look(self, account: Any, wall: int) -> None:
-        self.looks.append((account, wall))
+    def look(self, account: Any, spent: int, now: int, boundaries: int) -> int:
+        self.looks.append((account, spent, now, boundaries))
+        return self.rest
 
     def probed(self, flow: Iterator[Any], place: int, weigh: Any = None) -> Any:
         account = self.accounts[place]
@@ -121,30 +123,32 @@ def test_batches_and_lists_count_as_many_as_they_hold(form: Any) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_what_is_expensive_is_looked_at_for_a_few_cycles_and_rests(form: Any) -> None:
+def test_who_looks_says_when_to_look_again(form: Any) -> None:
     chain = Chain(form, [0, 100, 100])
     flow = chain.flow(range(2_000))
     assert len([*itertools.islice(flow, 1_000)]) == 1_000
-    assert chain.hands.now == 200_000  # less than a period: it was looked at in the beginning only
-    assert [wall for _, wall in chain.looks].count(-1) == 1
-    chain.looks.clear()
+    assert len(chain.looks) == 1  # 0.2 ms have passed since
     chain.hands.now += 1_000_000
-    assert len([*itertools.islice(flow, 1_000)]) == 1_000
-    (_, first), *others = chain.looks
-    assert first == -1
-    assert all(wall >= 0 for _, wall in others)
-    assert len(others) == 2 * 4  # switches in and out, one cycle, over four accounts
-    assert {id(account) for account, _ in others} >= {id(account) for account in chain.accounts}
+    assert len([*itertools.islice(flow, 500)]) == 500
+    account, spent, now, boundaries = chain.looks[1]
+    assert (account is chain.base, spent, now, boundaries) == (True, 1_000_000, 1_200_000, 4)
+    assert len(chain.looks) == 2
+    chain.rest = 0  # from the next one on, at every switch
+    chain.hands.now += 1_000_000
+    assert len([*itertools.islice(flow, 100)]) == 100
+    assert len(chain.looks) == 2 + 100 * 2 * 3
+    assert {id(account) for account, *_ in chain.looks} >= {*map(id, chain.accounts)}
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_look_is_nobodys_time(form: Any) -> None:
     chain = Chain(form, [0])
 
-    def look(account: Any, wall: int) -> None:
+    def look(*_: Any) -> int:
         chain.hands.now += 500
+        return 0
 
-    strand = form.Strand(chain.base, look, 0, chain.hands)
+    strand = form.Strand(chain.base, look, chain.hands)
     account = form.Account()
     for _ in form.Probe(iter(range(5)), lambda: (strand, account)):
         chain.hands.now += 1
@@ -213,7 +217,7 @@ def test_compiled_and_plain_count_and_time_the_same(
             flow.close()
         chain.strand.settle()
         told = [(a.own, a.records, a.buckets) for a in (chain.base, *chain.accounts)]
-        return [got, told, [wall for _, wall in chain.looks], chain.hands.now]
+        return [got, told, [looked[1:] for looked in chain.looks], chain.hands.now]
 
     assert run(_meter_python) == run(meter)
 
@@ -229,7 +233,7 @@ def test_a_tally_counts_what_it_gave(form: Any, items: list[int], taken: int) ->
 def test_the_compiled_clock_keeps_time_with_the_systems() -> None:
     """It may read the processor's counter, of which it knows what a tick is worth."""
     account = meter.Account()
-    strand = meter.Strand(account, lambda *_: None, 1 << 60)
+    strand = meter.Strand(account, lambda *_: 1 << 60)
     before = perf_counter_ns()
     strand.settle()
     began, own = perf_counter_ns(), account.own

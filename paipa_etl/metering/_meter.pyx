@@ -12,7 +12,6 @@ from libc.stdint cimport int64_t, uint64_t
 
 cdef enum:
     _BUCKETS = 512  # eight for each doubling of a time in nanoseconds
-    _PASSES = 1
 
 cdef extern from "Python.h":
     PyObject* PyIter_Next(object) noexcept
@@ -125,7 +124,8 @@ def bucket_of(value):
 cdef class Account:
     """What one step does in one thread: nanoseconds of its own, and records that left it."""
 
-    cdef public int64_t own, looked_wall, looked_cpu, grown
+    cdef public int64_t own, looked_wall, looked_cpu, long_wall, long_cpu, grown
+    cdef public bint waits
     cdef public list counted
     cdef int64_t mark
     cdef int64_t[_BUCKETS] _buckets
@@ -175,14 +175,13 @@ cdef class Strand:
     cdef public Account current
     cdef public int64_t boundaries
     cdef object _clock, _look, _counting
-    cdef int64_t _period, _left, _last, _due
+    cdef int64_t _last, _due
 
-    def __init__(self, Account base, look, int64_t period, clock=None, counting=None):
+    def __init__(self, Account base, look, clock=None, counting=None):
         if clock is None:
             _calibrate()
         self.current = base
         self._clock, self._look, self._counting = clock, look, counting
-        self._period, self._left = period, 0
         self.boundaries = 1
         self._last = self._due = self._now()
 
@@ -208,10 +207,8 @@ cdef class Strand:
         if self._counting is not None:
             self._counting(before)
         if now >= self._due:
-            self._look(before, spent if self._left else -1)
-            self._left = (self._left if self._left else 2 * _PASSES * self.boundaries + 1) - 1
-            if not self._left:
-                self._due = self._now() + self._period
+            self._due = self._look(before, spent, now, self.boundaries)
+            self._due += self._now()
         self._last = self._now()
         return 0
 

@@ -8,7 +8,6 @@ from types import GeneratorType
 from typing import Any
 
 BUCKETS = 512  # eight for each doubling of a time in nanoseconds
-PASSES = 1  # cycles over all boundaries that a look at the expensive clocks lasts
 
 
 def bucket_of(value: int) -> int:
@@ -24,23 +23,29 @@ class Account:
     """What one step does in one thread: nanoseconds of its own, and records that left it.
 
     ``own``: nanoseconds while it was at work, and not what it takes its records from; of them,
-    ``looked_wall`` nanoseconds were looked at more closely, of which ``looked_cpu`` were the
-    processor's. ``grown``: bytes that the process grew by while it was at work.
-    ``counted``: what each of the user's counters has grown by then.
+    ``long_wall`` nanoseconds were long spans, and some of the short ones, ``looked_wall``, were
+    looked at more closely; of which ``long_cpu`` and ``looked_cpu`` were the processor's.
+    ``grown``: bytes that the process grew by while it was at work. ``counted``: what each of the
+    user's counters has grown by then. ``waits``: its work is to wait for others.
     """
 
     __slots__ = (
         "counted",
         "counts",
         "grown",
+        "long_cpu",
+        "long_wall",
         "looked_cpu",
         "looked_wall",
         "mark",
         "own",
+        "waits",
     )
 
     def __init__(self) -> None:
-        self.own = self.looked_wall = self.looked_cpu = self.grown = 0
+        self.own = self.looked_wall = self.looked_cpu = self.long_wall = self.long_cpu = 0
+        self.grown = 0
+        self.waits = False
         self.counts = [0] * BUCKETS
         self.counted: list[int] = []
         self.mark = 0
@@ -70,15 +75,13 @@ class Account:
 class Strand:
     """The accounts of one thread's nested iterators: a stack, so that own time is one's own.
 
-    ``clock`` gives nanoseconds. From ``period`` nanoseconds after the last time on, ``look``
-    is called at each switch from one account to another, for a few cycles over all
-    boundaries, with the account and the nanoseconds that it was at work; -1 where the
-    cycles begin. ``counting`` is called with the account at every switch.
+    ``clock`` gives nanoseconds. ``look`` is called at a switch from one account to another, with
+    the account whose span has ended, how long the span was, the time, and how many boundaries
+    there are; it gives the nanoseconds until it wants to be called again. ``counting`` is called
+    with the account at every switch.
     """
 
     __slots__ = (
-        "_left",
-        "_period",
         "_rested",
         "boundaries",
         "clock",
@@ -92,15 +95,13 @@ class Strand:
     def __init__(
         self,
         base: Account,
-        look: Callable[[Account, int], None],
-        period: int,
+        look: Callable[[Account, int, int, int], int],
         clock: Callable[[], int] | None = None,
         counting: Callable[[Account], None] | None = None,
     ) -> None:
         self.current = base
         self.clock = clock or perf_counter_ns
-        self.look, self._period, self.counting = look, period, counting
-        self._left = 0
+        self.look, self.counting = look, counting
         self.boundaries = 1
         """How many iterators of this thread are watched."""
         self.last = self._rested = self.clock()
@@ -123,11 +124,8 @@ class Strand:
         if self.counting is not None:
             self.counting(before)
         if now >= self._rested:
-            self.look(before, spent if self._left else -1)
-            self._left = (self._left or 2 * PASSES * self.boundaries + 1) - 1
-            if not self._left:
-                self._rested = self.clock() + self._period
-                self.due = 0 if self.counting is not None else self._rested
+            self._rested = self.look(before, spent, now, self.boundaries) + self.clock()
+            self.due = 0 if self.counting is not None else self._rested
         self.last = self.clock()
 
     def running(self) -> tuple[Account, int]:

@@ -5,16 +5,23 @@ from __future__ import annotations
 import os
 import resource
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from time import perf_counter_ns, thread_time_ns
 
 from paipa_etl.metering.meter import Account
 
-PERIOD = 20_000_000  # nanoseconds between two looks at the clocks that cost a microsecond each
+SPAN = 1_000_000  # nanoseconds at work in one go, from which the processor's part is always read
+PERIOD = 20_000_000  # nanoseconds between two cycles in which it is read for what is shorter
 
 
 class Look:
-    """Looks at what is expensive to look at, for the strand of one thread."""
+    """Looks at what is expensive to look at, for the strand of one thread.
+
+    How much of a long span was the processor's is always asked. Of short ones that would cost
+    more than they do: they are looked at in one cycle over all boundaries every 20 ms, and so
+    is who the memory grows with; what it grows by between two cycles goes to the same.
+    """
 
     def __init__(
         self,
@@ -24,21 +31,66 @@ class Look:
     ) -> None:
         self._counters, self._memory, self._passing = list(counters.values()), memory, passing
         self._seen = [counter() for counter in self._counters]
-        self._cpu = 0
+        self._cpu, self._at, self._due = thread_time_ns(), 0, 0
+        self._left = 0
+        self._short = Account()
+        self._growths: list[tuple[Account, int]] = []
 
-    def __call__(self, account: Account, wall: int) -> None:
-        """The processor's time since the last look; where looks begin, the memory instead.
+    def __call__(self, account: Account, spent: int, now: int, boundaries: int) -> int:
+        """Look at what an account did in its last span; gives how long not to look again.
 
-        Who is at work when it is time to look is so as often as it works long: it gets all
-        that the process grew by since the last time, and on average everyone their share.
+        All in nanoseconds, 0: not at all. ``now`` is when the span ended, by the strand's clock.
         """
-        if wall < 0:
-            account.grown += self._memory.grown()
-            self._passing()
+        used = thread_time_ns() - self._cpu
+        self._at = self._at or now - spent
+        if spent >= SPAN:
+            account.long_wall += spent
+            account.long_cpu += self._of_long(used, spent, now - self._at)
+        elif self._left:
+            for one in (account, self._short):
+                one.looked_wall += spent
+                one.looked_cpu += min(used, spent)
+        if self._left:
+            self._grown(account)
+        elif now >= self._due:
+            self._begin(now, boundaries)
+        self._at, self._cpu = now, thread_time_ns()
+        return 0 if self._left else SPAN
+
+    def _of_long(self, used: int, spent: int, passed: int) -> int:
+        """What of the processor's time since the last look was within the span that ends now."""
+        short = self._short
+        ratio = short.looked_cpu / short.looked_wall if short.looked_wall else 1.0
+        before = int(max(passed - spent, 0) * ratio)
+        return min(max(used - before, 0), spent)
+
+    def _begin(self, now: int, boundaries: int) -> None:
+        self._left = 2 * boundaries
+        self._due = now + PERIOD
+        self._growths.clear()
+        self._memory.set_aside()
+        self._passing()
+
+    def _grown(self, account: Account) -> None:
+        self._left -= 1
+        if account.waits:
+            self._memory.set_aside()
         else:
-            account.looked_wall += wall
-            account.looked_cpu += min(thread_time_ns() - self._cpu, wall)
-        self._cpu = thread_time_ns()
+            growth = self._memory.grown()
+            account.grown += growth
+            if growth > 0:
+                self._growths.append((account, growth))
+        if not self._left:
+            self._share_out()
+
+    def _share_out(self) -> None:
+        """What was set aside goes to those with whom the memory grew in this cycle, as it did."""
+        total = sum(growth for _, growth in self._growths)
+        rest = self._memory.taken() if total else 0
+        for account, growth in self._growths:
+            share = rest * growth // total
+            account.grown += share
+            rest, total = rest - share, total - growth
 
     def count(self, account: Account) -> None:
         """What the user's counters have grown by."""
@@ -50,30 +102,41 @@ class Look:
         self._seen = seen
 
 
+class ThreadTime(threading.local):
+    """The processor's time of the thread that asks, as of the last time that any worker asked."""
+
+    def __init__(self) -> None:
+        self.cpu, self.due = thread_time_ns(), 0
+
+
 class Worker:
     """The account of a worker, which tells its times itself."""
 
-    def __init__(self, account: Account, counters: Mapping[str, Callable[[], int]]) -> None:
-        self._account = account
+    def __init__(
+        self,
+        account: Account,
+        counters: Mapping[str, Callable[[], int]],
+        memory: Memory,
+        thread: ThreadTime,
+    ) -> None:
+        self._account, self._memory, self._thread = account, memory, thread
         self._counters = list(counters.values())
         self._seen = [counter() for counter in self._counters]
-        self._cpu: int | None = None
-        self._due = self._own = 0
 
     def __call__(self, seconds: float, count: int) -> None:
         """So many records took so many seconds."""
-        nanoseconds = max(int(seconds * 1e9), 0)
-        self._account.add(nanoseconds, count)
+        account, thread = self._account, self._thread
+        account.add(max(int(seconds * 1e9), 0), count)
         if self._counters:
             self._count()
         now = perf_counter_ns()
-        if now >= self._due:
-            cpu, self._due = thread_time_ns(), now + PERIOD
-            # Its thread does little else: all of the processor's time of it is the step's.
-            if self._cpu is not None:
-                self._account.looked_cpu += cpu - self._cpu
-                self._account.looked_wall += self._account.own - self._own
-            self._cpu, self._own = cpu, self._account.own
+        if now >= thread.due:
+            # The thread does little else. Tasks that share one: whoever tells next gets it.
+            cpu = thread_time_ns()
+            account.long_cpu += cpu - thread.cpu
+            account.grown += self._memory.grown()
+            thread.cpu, thread.due = cpu, now + SPAN
+        account.long_wall = account.own
 
     def _count(self) -> None:
         for place, counter in enumerate(self._counters):
@@ -91,7 +154,9 @@ class Memory:
             self._file = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             self._file = -1
+        self._lock = threading.Lock()
         self._seen = self.held()
+        self._aside = 0
 
     def held(self) -> int:
         """What it is now; where the system does not tell, the most that it was."""
@@ -102,8 +167,21 @@ class Memory:
 
     def grown(self) -> int:
         """What it has grown by since this was asked last, by anybody."""
-        before, self._seen = self._seen, self.held()
-        return self._seen - before
+        with self._lock:
+            before, self._seen = self._seen, self.held()
+            return self._seen - before
+
+    def set_aside(self) -> None:
+        """Keep what it has grown by: nobody knows yet whose it is."""
+        growth = self.grown()
+        with self._lock:
+            self._aside += growth
+
+    def taken(self) -> int:
+        """What was set aside, which is somebody's now."""
+        with self._lock:
+            aside, self._aside = self._aside, 0
+        return aside
 
     def close(self) -> None:
         """Close what the system tells it by; it says the most that it was from now on."""

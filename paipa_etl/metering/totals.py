@@ -16,6 +16,8 @@ class Total:
     records: int = 0
     looked_wall: int = 0
     looked_cpu: int = 0
+    long_wall: int = 0
+    long_cpu: int = 0
     grown: int = 0
     buckets: dict[int, int] = field(default_factory=dict)
     counted: list[int] = field(default_factory=list)
@@ -26,6 +28,8 @@ class Total:
         self.records += account.records
         self.looked_wall += account.looked_wall
         self.looked_cpu += account.looked_cpu
+        self.long_wall += account.long_wall
+        self.long_cpu += account.long_cpu
         self.grown += account.grown
         for place, count in dict(account.buckets).items():
             self.buckets[place] = self.buckets.get(place, 0) + count
@@ -33,10 +37,11 @@ class Total:
 
     @property
     def cpu(self) -> float | None:
-        """Seconds of the processor's time, by what was seen of a part of it; None: too short."""
-        if not self.looked_wall:
+        """Seconds of the processor's time: of long spans all, of short ones scaled; None: unseen."""
+        if not self.looked_wall and not self.long_wall:
             return None
-        return self.own / 1e9 * min(self.looked_cpu / self.looked_wall, 1.0)
+        scale = min(self.looked_cpu / self.looked_wall, 1.0) if self.looked_wall else 0.0
+        return (self.long_cpu + max(self.own - self.long_wall, 0) * scale) / 1e9
 
     def percentile(self, share: float) -> float | None:
         """Seconds that a share of the records took at the most, to 6 percent."""

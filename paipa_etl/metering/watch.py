@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
-from paipa_etl.metering.looks import PERIOD, Look, Memory, Worker
+from paipa_etl.metering.looks import Look, Memory, ThreadTime, Worker
 from paipa_etl.metering.meter import Account, Probe, Strand
 from paipa_etl.metering.totals import Total
 
@@ -107,6 +107,7 @@ class Watch(Unwatched):
         self._accounts: defaultdict[Key, list[Account]] = defaultdict(list)
         self._strands: list[tuple[threading.Thread, Strand]] = []
         self._here = threading.local()
+        self._thread = ThreadTime()
         self.memory = Memory()
 
     # What is told.
@@ -126,7 +127,7 @@ class Watch(Unwatched):
         self.queues.append(Queue(channel, giver, taker))
 
     def worker(self, owner: Owner) -> Callable[[float, int], None]:
-        return Worker(self._account(owner, OWN), self.counters)
+        return Worker(self._account(owner, OWN), self.counters, self.memory, self._thread)
 
     # What is asked.
 
@@ -165,12 +166,13 @@ class Watch(Unwatched):
     def _account(self, owner: Owner, role: str) -> Account:
         account = Account()
         account.counted = [0] * len(self.counters)
+        account.waits = role in (WAITS, ROOM)
         self._accounts[owner, role].append(account)
         return account
 
     def _new_strand(self, base: Account) -> Strand:
         look = Look(self.counters, self.memory, self.passing)
-        strand = Strand(base, look, PERIOD, self.clock, look.count if self.counters else None)
+        strand = Strand(base, look, self.clock, look.count if self.counters else None)
         self._here.strand, self._here.accounts = strand, {}
         self._strands.append((threading.current_thread(), strand))
         return strand
