@@ -31,7 +31,7 @@ from paipa_etl.sinks.files import FileSink, ListSink, write
 from paipa_etl.sources.files import FileSource
 from paipa_etl.sources.iterables import CallableSource, IterableSource
 from paipa_etl.sources.live import Feed, QueueSource, ending
-from paipa_etl.steps.contract import Step, asks_for_threads, flatten_steps
+from paipa_etl.steps.contract import Step, asks_for_threads, flatten_steps, workers_of
 from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.suffixes import codec_of, parse_suffixes
 
@@ -152,7 +152,7 @@ class Pipeline:
 
     def texts(self, steps: tuple[Step, ...]) -> tuple[str, tuple[tuple[str, int], ...]]:
         """How the source and the steps are called, these with how many workers each has."""
-        counts = (step.workers.count if step.workers else 0 for step in steps)
+        counts = map(workers_of, steps)
         return describe_source(self.source), tuple(zip(map(str, steps), counts, strict=True))
 
     def start(self, run: Run | None = None, *, debugger: Debugger | None = None) -> StartedRun:

@@ -38,7 +38,7 @@ class World:
 
     def run(self, records: int, works: list[Work], grows: int = -1) -> list[Any]:
         """The accounts of steps that work so; one of them grows by a kilobyte a record."""
-        look = looks.Look({}, self.memory, lambda: None)
+        look = looks.Look({}, self.memory, looks.Delays(), lambda: None)
         base = self.form.Account()
         strand = self.form.Strand(base, look, lambda: self.now)
         flow: Any = iter(range(records))
@@ -114,7 +114,7 @@ def test_tasks_that_share_a_thread_share_its_processor(monkeypatch: pytest.Monke
     world = World(meter, monkeypatch)
     thread = looks.ThreadTime()
     accounts = [meter.Account() for _ in range(50)]
-    told = [looks.Worker(account, {}, world.memory, thread) for account in accounts]
+    told = [looks.Worker(account, {}, world.memory, looks.Delays(), thread) for account in accounts]
     for _ in range(20):
         for tell in told:
             world.take(100, 0)

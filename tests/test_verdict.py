@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +12,8 @@ import pytest
 from conftest import SAMPLE
 from test_debugger import Hands, seen
 
-from paipa_etl import Pipeline, read, steps
-from paipa_etl.debugger import QueueView, StepView, View
+from paipa_etl import Pipeline, combine_pipeline, read, steps
+from paipa_etl.debugger import Debugger, QueueView, StepView, View
 from paipa_etl.debugger.verdict import judge
 
 COUNTS: dict[str, Any] = {"read": 1_000, "written": 1_000}
@@ -58,8 +59,10 @@ def behind() -> QueueView:
     return QueueView("write behind", "out", "out", 0, 0, None, 1, 0, 0, 0.0, 0.0, 0.0, 0.0)
 
 
-def view(*lines: StepView, queues: tuple[QueueView, ...] = (), seconds: float = 10.0) -> View:
-    return View(seconds, COUNTS, list(lines), list(queues))
+def view(
+    *lines: StepView, queues: tuple[QueueView, ...] = (), seconds: float = 10.0, **words: float
+) -> View:
+    return View(seconds, COUNTS, list(lines), list(queues), **words)  # type: ignore[arg-type]
 
 
 CASES = {
@@ -97,6 +100,59 @@ CASES = {
         "step-computes",
         "enrich",
         ["whole core", "fewer workers"],
+    ),
+    "workers that compute in turns": (
+        view(source(), step(seconds=9.5, cpu=9.3, workers=8), sink(), queues=(queue(),)),
+        "step-computes",
+        "enrich",
+        ["its workers compute for 93%", "whole core", "fewer workers, or none"],
+    ),
+    "a generator that waits": (
+        view(source(), step(seconds=9, cpu=0.2, opaque=True), sink()),
+        "step-waits",
+        "enrich",
+        ["it waits", "done by steps.map(function, workers="],
+    ),
+    "a step that is told to be slow": (
+        view(source(), step("throttle(5/s)", seconds=9, cpu=0.2), sink()),
+        "step-waits",
+        "throttle(5/s)",
+        ["as it is told to", "a higher rate"],
+    ),
+    "a record that keeps one worker busy": (
+        view(source(), step(seconds=9.9, busiest=9.8, cpu=0.2, workers=4), sink()),
+        "step-uneven",
+        "enrich",
+        ["one of its workers was at work 98% of the time, all of them 25%", "divide them"],
+    ),
+    "workers that are not worth it": (
+        view(
+            source(parts={"format": 1.0}),
+            step(seconds=1.0, cpu=3.0, workers=4),
+            sink(),
+            queues=(queue(peak=1_024, waited_to_put=6.0, waited_to_take=30.0),),
+            cpu=9.5,
+        ),
+        "hand-over",
+        "enrich",
+        ["take 11% of the processor's time", "leave the workers of enrich out"],
+    ),
+    "others that want the processor": (
+        view(source(), step(seconds=9, cpu=3.0), sink(), cpu=3.3, delayed=6.5),
+        "step-computes",
+        "enrich",
+        ["it computes", "no processor was free for 6.5 s"],
+    ),
+    "a queue that is full of what a slow output does not take": (
+        view(
+            source(),
+            step(seconds=0.5, cpu=0.1, workers=2),
+            sink(parts={"store": 9.5}),
+            queues=(queue(peak=1_024, waited_to_put=5.0, waited_to_take=6.0),),
+        ),
+        "sink-store",
+        "out.jsonl.gz",
+        ["the store of the output"],
     ),
     "a slow store of the input": (
         view(source(parts={"store": 8.5}), step(), sink(), queues=(ahead(),)),
@@ -195,7 +251,7 @@ def test_a_source_that_is_slow() -> None:
     plan = Pipeline(lambda: hands.step(30)(range(100)), [hands.step(1)], [])
     verdict = seen(plan, clock=hands).verdict
     assert verdict is not None
-    assert (verdict.kind, "the source" in verdict.text) == ("source-format", True)
+    assert (verdict.kind, "the source" in verdict.text) == ("source-store", True)
     assert "make the records faster" in verdict.lever
 
 
@@ -221,7 +277,7 @@ def test_a_step_that_waits_is_given_workers_and_then_more() -> None:
 
 
 def test_a_step_that_computes_gets_no_workers() -> None:
-    verdict = seen(Pipeline(range(600), [steps.map(computes)], [])).verdict
+    verdict = seen(Pipeline(range(2_000), [steps.map(computes)], [])).verdict
     assert verdict is not None
     assert (verdict.kind, verdict.limit) == ("step-computes", "map(computes)")
     assert "threads do not help" in verdict.lever
@@ -242,5 +298,66 @@ def test_starved_workers_behind_a_slow_source() -> None:
 
     verdict = seen(Pipeline(slow, [steps.map(str, workers=16)], [])).verdict
     assert verdict is not None
-    assert verdict.kind == "source-format"
+    assert verdict.kind == "source-store"
     assert "of its 16 workers were busy on average" in str(verdict)
+
+
+def test_coroutines_take_no_more_of_the_processor_than_there_was() -> None:
+    """Each task was told of all that their thread took: fifty times what there was."""
+
+    async def waits_in_loop(record: Any) -> Any:
+        await asyncio.sleep(0.02)
+        return record
+
+    async def computes_in_loop(record: Any) -> Any:
+        return computes(record)
+
+    waiting = seen(Pipeline(range(500), [steps.map(waits_in_loop, workers=20)], []))
+    assert waiting.verdict is not None
+    assert waiting.verdict.kind == "step-waits"
+    computing = seen(Pipeline(range(600), [steps.map(computes_in_loop, workers=20)], []))
+    for looked_at in (waiting, computing):
+        assert 0 < (looked_at.steps[1].cpu or 0) <= looked_at.cpu
+    assert (computing.steps[1].cpu or 0) > 0.5 * computing.cpu
+
+
+def test_a_wait_that_comes_seldom_is_a_wait() -> None:
+    """It was told as computing: no cycle that was looked at had one."""
+
+    def insert(records: Iterator[Any]) -> Iterator[Any]:
+        part = []
+        for record in records:
+            part.append(record)
+            if len(part) == 100:
+                time.sleep(0.1)
+                yield from part
+                part = []
+
+    looked_at = seen(Pipeline(range(500), [insert], []))
+    assert looked_at.verdict is not None
+    assert (looked_at.verdict.kind, looked_at.verdict.limit) == ("step-waits", "insert")
+    assert (looked_at.steps[1].cpu or 0) <= looked_at.cpu
+
+
+def test_threads_among_nested_generators_are_a_step_with_workers() -> None:
+    debugger = Debugger()
+    threads = steps.threaded(steps.map(waits, workers=4))
+    assert len([*combine_pipeline(range(200), [threads, steps.batch(10)], debugger=debugger)]) == 20
+    assert debugger.view is not None
+    inner = debugger.view.steps[1]
+    assert (inner.workers, inner.records_in, inner.records_out) == (4, 200, 200)
+    assert inner.seconds > 0.7
+    verdict = debugger.view.verdict
+    assert verdict is not None
+    assert (verdict.kind, verdict.limit) == ("step-waits", inner.name)
+
+
+def test_what_a_filter_takes_is_told_for_each_record_that_came() -> None:
+    hands = Hands()
+
+    def keeps_few(number: int) -> bool:
+        hands.work(5)
+        return number % 50 == 0
+
+    line = seen(Pipeline(range(500), [steps.filter(keeps_few)], []), clock=hands).steps[1]
+    assert line.median == pytest.approx(0.005, rel=0.07)

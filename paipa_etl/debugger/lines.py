@@ -15,15 +15,15 @@ Column = tuple[str, Callable[[StepView, View], str]]
 def seconds(value: float | None) -> str:
     """A time in a few characters.
 
-    >>> [seconds(value) for value in (None, 0, 0.00000012, 0.0123, 4.5, 5000)]
-    ['', '0', '120ns', '12.3ms', '4.50s', '5,000s']
+    >>> [seconds(value) for value in (None, 0, 0.00000012, 0.0123, 0.9996, 5000)]
+    ['', '0', '120ns', '12.3ms', '1.00s', '5,000s']
     """
     if value is None:
         return ""
     if not value:
         return "0"
     for unit, factor in (("ns", 1e9), ("µs", 1e6), ("ms", 1e3), ("s", 1.0)):
-        if value * factor < 1_000:
+        if value * factor < 999.5:
             return f"{value * factor:.3g}{unit}" if unit != "s" else f"{value:.2f}s"
     return f"{value:,.0f}s"
 

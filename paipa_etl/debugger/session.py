@@ -196,6 +196,7 @@ class Session(Watch):
         view = View(self._seconds or self._now(), _counts(report), steps, queues)
         view.plan = "\n".join(_lines(self._plan))
         view.cpu, view.memory = time.process_time() - self._cpu, self.memory.held()
+        view.delayed = self.delays.nanoseconds / 1e9
         view.samples, view.machine = self._sampled(order), machine()
         view.started = self._started
         view.verdict = judge(view)

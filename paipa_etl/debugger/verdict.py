@@ -4,7 +4,9 @@ All rules are here. Each looks at a ``View`` only. A **thread** of a run is the 
 and codec of the source, where it is read ahead), the writer (codec and store of the sink,
 where it is written behind), each step with workers, and each run of steps nested between
 two channels. The one that is at work for the largest share of the time limits the run; in
-it, whatever takes most of its time.
+it, whatever takes most of its time. Python computes in one thread at a time: workers that
+together take a whole core of the processor are as busy as can be, however many they are. Who
+computes and was not given a processor did not wait for anything that workers could help with.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ SATURATED = 0.8  # the share from which the workers of a step have hardly a mome
 COMPUTES, WAITS = 0.7, 0.35  # shares of the processor's time in a step's own
 STARVED = 0.25  # the share below which most workers of a step have nothing to do
 ALIKE = 1.5  # times that what limits a thread takes what the next in it takes, at least
+HELD_UP = 0.25  # the share of the time without a processor from which it is worth a word
+FEW = 0.25  # the share of the processor's time below which functions hardly count
 BURSTS = 0.25  # the share of the time that both ends of a queue wait, where it is too small
 
 
@@ -49,6 +53,11 @@ class Work:
         return 0.5 if self.cpu is None or not self.seconds else self.cpu / self.seconds
 
 
+def _ready(view: View) -> float:
+    """How many times the processor's time a run was ready for it, as others wanted it too."""
+    return 1.0 + view.delayed / view.cpu if view.cpu else 1.0
+
+
 Thread = list[Work]
 
 
@@ -59,8 +68,11 @@ def judge(view: View) -> Verdict:
     threads = threads_of(view)
     busiest = max(threads, key=lambda thread: _share(thread, view))
     verdict = (
-        _queue_too_small(view)
+        (_limit(busiest, threads, view) if _share(busiest, view) >= SATURATED else None)
+        or _hand_over(view)
+        or _queue_too_small(view)
         or _limit(busiest, threads, view)
+        or _uneven(view)
         or Verdict(
             "balanced",
             "",
@@ -68,7 +80,7 @@ def judge(view: View) -> Verdict:
             "nothing in particular: every part of it would have to become faster",
         )
     )
-    verdict.remarks += _starved(view, verdict)
+    verdict.remarks += _starved(view, verdict) + _delayed(view)
     return verdict
 
 
@@ -102,9 +114,10 @@ def _parts(step: StepView, *parts: str) -> Thread:
 
 
 def _share(thread: Thread, view: View) -> float:
-    """How much of the wall time a thread is at work."""
-    seconds = sum(work.seconds for work in thread)
-    return min(seconds / (view.seconds * thread[0].workers), 1.0)
+    """How much of the wall time a thread is at work, or workers together compute."""
+    seconds = sum(work.seconds for work in thread) / thread[0].workers
+    cpu = (thread[0].cpu or 0.0) * _ready(view) if thread[0].workers > 1 else 0.0
+    return min(max(seconds, cpu) / view.seconds, 1.0)
 
 
 def _limit(thread: Thread, threads: list[Thread], view: View) -> Verdict | None:
@@ -123,7 +136,10 @@ def _limit(thread: Thread, threads: list[Thread], view: View) -> Verdict | None:
 
 def _of_an_end(work: Work, text: str) -> Verdict:
     """The source or the sink limits the run."""
-    end, kind = work.step.kind, f"{work.step.kind}-{work.part}"
+    kind = f"{work.step.kind}-{work.part}"
+    if kind == "source-format" and not work.step.parts.get("store"):
+        lever = "make the records faster, or in several threads of a step behind it"
+        return Verdict("source-store", work.step.name, text, lever)
     levers = {
         "source-store": "nothing in the pipeline: it takes what the input's disk, network or "
         "maker gives; several inputs at once (--transfers) may give more",
@@ -137,16 +153,17 @@ def _of_an_end(work: Work, text: str) -> Verdict:
     }
     if kind == "sink-codec" and "zstd" in work.step.name:
         levers[kind] = "a lower --level, or lz4"
-    if kind == "source-format" and work.step.parts.get("store", 0.0) == 0.0 and end == "source":
-        levers[kind] = "make the records faster, or in several threads of a step behind it"
     return Verdict(kind, work.step.name, text, levers[kind])
 
 
-def _of_a_step(work: Work, text: str, next_busiest: float, view: View) -> Verdict:
-    step, computes = work.step, work.computes
-    if work.workers > 1 and work.cpu is not None and work.cpu > SATURATED * view.seconds:
-        kind, lever = "step-computes", "fewer workers: Python computes in one thread at a time"
-        return Verdict(kind, step.name, f"{text}; it takes a whole core", lever)
+def _of_a_step(work: Work, text: str, rest: float, view: View) -> Verdict:
+    step, computes = work.step, min(work.computes * _ready(view), 1.0)
+    together = min((work.cpu or 0.0) * _ready(view) / view.seconds, 1.0)
+    if work.workers > 1 and together > SATURATED:
+        text = f"step {step.name}: its workers compute for {together:.0%} of the wall time"
+        text += f"{_figures(work, view)}; together they take a whole core"
+        lever = "fewer workers, or none: Python computes in one thread at a time; a faster function"
+        return Verdict("step-computes", step.name, text, lever)
     if computes >= COMPUTES:
         lever = "make its function faster, filter before it, or split the input over processes"
         lever += "; threads do not help Python code that computes"
@@ -155,10 +172,18 @@ def _of_a_step(work: Work, text: str, next_busiest: float, view: View) -> Verdic
         lever = f"workers={max(2, 2 * work.workers)} for what it waits for, a faster function for "
         lever += "the rest"
         return Verdict("step-mixed", step.name, f"{text}; half of it waits", lever)
-    # So many that it takes as long as whatever comes next.
-    wanted = min(max(round(step.seconds / (next_busiest * view.seconds)), 2 * work.workers), 1_000)
-    lever = f"more workers: workers={wanted}" if step.workers else f"give it workers={wanted}"
-    return Verdict("step-waits", step.name, f"{text}; it waits", lever)
+    if step.name.startswith("throttle("):
+        return Verdict("step-waits", step.name, f"{text}; as it is told to", "a higher rate")
+    return Verdict("step-waits", step.name, f"{text}; it waits", _more_workers(work, view, rest))
+
+
+def _more_workers(work: Work, view: View, next_busiest: float) -> str:
+    """So many that it takes as long as whatever comes next, or as what it computes itself."""
+    step, least = work.step, max(next_busiest * view.seconds, work.cpu or 0.0)
+    wanted = min(max(round(step.seconds / least), 2 * max(work.workers, 1)), 1_000)
+    if step.opaque and not step.workers:
+        return f"have what it waits for done by steps.map(function, workers={wanted})"
+    return f"more workers: workers={wanted}" if step.workers else f"give it workers={wanted}"
 
 
 def _figures(work: Work, view: View) -> str:
@@ -186,8 +211,37 @@ def _queue_too_small(view: View) -> Verdict | None:
             text = f"the queue before {taker.name} ({queue.limit:,} records): its workers waited "
             text += f"{idle:.0%} of the time for records, and {queue.giver} {held_up:.0%} for room"
             wanted = max(4 * queue.limit, 4 * taker.workers)
-            return Verdict("queue", taker.name, text, f"a longer queue: queue={wanted}")
+            return Verdict("queue", taker.name, text, f"a longer queue: queue={wanted} (in Python)")
     return None
+
+
+def _uneven(view: View) -> Verdict | None:
+    """A few records keep one worker busy while the others have nothing to do."""
+    for step in view.steps[1:-1]:
+        share = step.busiest / view.seconds
+        if step.workers > 1 and share >= SATURATED:
+            text = f"step {step.name}: one of its workers was at work {share:.0%} of the time, all "
+            text += f"of them {step.share(view.seconds):.0%}"
+            lever = "the few records that take long: divide them, or have them come first"
+            return Verdict("step-uneven", step.name, text, lever)
+    return None
+
+
+def _hand_over(view: View) -> Verdict | None:
+    """The processor is busy, and hardly with the functions of the steps that have workers."""
+    steps = [step for step in view.steps[1:-1] if step.workers]
+    functions = sum(step.seconds for step in steps)
+    if (
+        not steps
+        or view.cpu * _ready(view) < SATURATED * view.seconds
+        or functions > FEW * view.cpu
+    ):
+        return None
+    least = min(steps, key=lambda step: step.seconds / max(step.records_in, 1))
+    text = "handing records from thread to thread: the functions of steps with workers take "
+    text += f"{functions / view.cpu:.0%} of the processor's time"
+    lever = f"leave the workers of {least.name} out: it takes less than handing over"
+    return Verdict("hand-over", least.name, text, lever)
 
 
 def _step_of(queue: QueueView, view: View) -> StepView | None:
@@ -201,10 +255,20 @@ def _starved(view: View, verdict: Verdict) -> list[str]:
     for step in view.steps[1:-1]:
         share = step.share(view.seconds)
         if step.workers > 2 and share < STARVED and step.name != verdict.limit:
-            used = max(round(share * step.workers), 1)
-            text = f"step {step.name}: {used} of its {step.workers} workers were busy on average"
-            remarks.append(f"{text}; {min(2 * used, step.workers)} would do")
+            busy = round(share * step.workers)
+            used = f"{busy} of its" if busy else "hardly one of its"
+            text = f"step {step.name}: {used} {step.workers} workers were busy on average"
+            remarks.append(f"{text}; {min(max(2 * busy, 1), step.workers)} would do")
     return remarks
+
+
+def _delayed(view: View) -> list[str]:
+    """Others want the processor too: that is no step's fault, and alone the run would be faster."""
+    if view.delayed < HELD_UP * view.seconds:
+        return []
+    return [
+        f"no processor was free for {view.delayed:.1f} s in which its threads could have gone on"
+    ]
 
 
 def _shares(threads: list[Thread], view: View) -> str:

@@ -58,8 +58,9 @@ class StepView:
     ``seconds`` is its own time, without what it waited for, summed over its workers;
     ``waited_in`` and ``waited_out`` are its waits for records and for room behind it.
     ``cpu`` is worked out of a part of the time that was looked at more closely; None where
-    the run was too short for that, or where tasks share a thread. ``median``, ``p90`` and
-    ``p99`` are the seconds that one record takes in it, to 6 percent. ``parts`` divides the
+    the run was too short for that. ``busiest`` is the time of the worker that had most.
+    ``median``, ``p90`` and ``p99`` are the seconds that one record takes in it, to 6 percent; of
+    a step that drops some, what it takes on average until one leaves it. ``parts`` divides the
     time of a source or sink among store, codec and format, ``parts_cpu`` that of the processor.
     """
 
@@ -70,6 +71,7 @@ class StepView:
     workers: int = 0
     seconds: float = 0.0
     cpu: float | None = None
+    busiest: float = 0.0
     waited_in: float = 0.0
     waited_out: float = 0.0
     median: float | None = None
@@ -87,6 +89,15 @@ class StepView:
     def share(self, wall: float) -> float:
         """How much of the wall time it was at work, of all that its workers have."""
         return min(self.seconds / (wall * max(self.workers, 1)), 1.0) if wall > 0 else 0.0
+
+    def of_each(self) -> None:
+        """What was measured between two records that leave it, as that of those that came in."""
+        drops = self.records_in > self.records_out > 0
+        if drops and not self.workers and self.median and self.p90 and self.p99:
+            part = self.records_out / self.records_in
+            self.median *= part
+            self.p90 *= part
+            self.p99 *= part
 
     def per_record(self, counter: str) -> float:
         """How often a counter of the user's counted, for each record that came in."""
@@ -149,6 +160,8 @@ class View:
     plan: str = ""
     cpu: float = 0.0
     """Seconds of the processor's time that the whole process took."""
+    delayed: float = 0.0
+    """Seconds in which threads of it were ready to go on and had no processor."""
     memory: int = 0
     """Bytes of the process now."""
     samples: dict[str, Any] = field(default_factory=dict)
@@ -195,6 +208,7 @@ def steps_of(watch: Watch, run: Observed, plan: Plan, report: Report) -> list[St
         views.append(_step(watch, counts[place], workers))
         views[-1].name = names[counts[place]]
         views[-1].records_in, views[-1].records_out = step.records_in, step.records_out
+        views[-1].of_each()
     views.append(_sink(watch, run, plan, report))
     if len(views) > 2:
         views[-1].records_in = views[-2].records_out
@@ -251,7 +265,7 @@ def _ends(watch: Watch, owner: Owner, name: str) -> StepView:
 def _step(watch: Watch, count: StepCount, workers: int) -> StepView:
     total, counted = watch.total(count), count.total()
     view = StepView(count.name, "step", workers=workers)
-    view.seconds, view.cpu = total.own / 1e9, total.cpu
+    view.seconds, view.cpu, view.busiest = total.own / 1e9, total.cpu, watch.busiest(count)
     view.skipped, view.retried, view.opaque = counted.skipped, counted.retried, counted.opaque
     view.memory_growth = watch.grown(count)
     view.median, view.p90, view.p99 = map(total.percentile, (0.5, 0.9, 0.99))

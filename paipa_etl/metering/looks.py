@@ -27,9 +27,12 @@ class Look:
         self,
         counters: Mapping[str, Callable[[], int]],
         memory: Memory,
+        delays: Delays,
         passing: Callable[[], None],
     ) -> None:
         self._counters, self._memory, self._passing = list(counters.values()), memory, passing
+        self._delays = delays
+        delays.look()
         self._seen = [counter() for counter in self._counters]
         self._cpu, self._at, self._due = thread_time_ns(), 0, 0
         self._left = 0
@@ -69,6 +72,7 @@ class Look:
         self._due = now + PERIOD
         self._growths.clear()
         self._memory.set_aside()
+        self._delays.look()
         self._passing()
 
     def _grown(self, account: Account) -> None:
@@ -117,9 +121,12 @@ class Worker:
         account: Account,
         counters: Mapping[str, Callable[[], int]],
         memory: Memory,
+        delays: Delays,
         thread: ThreadTime,
     ) -> None:
         self._account, self._memory, self._thread = account, memory, thread
+        self._delays, self._due = delays, 0
+        delays.look()
         self._counters = list(counters.values())
         self._seen = [counter() for counter in self._counters]
 
@@ -136,6 +143,9 @@ class Worker:
             account.long_cpu += cpu - thread.cpu
             account.grown += self._memory.grown()
             thread.cpu, thread.due = cpu, now + SPAN
+            if now >= self._due:
+                self._delays.look()
+                self._due = now + PERIOD
         account.long_wall = account.own
 
     def _count(self) -> None:
@@ -143,6 +153,37 @@ class Worker:
             now = counter()
             self._account.counted[place] += now - self._seen[place]
             self._seen[place] = now
+
+
+class Delays:
+    """How long threads were ready to go on and had no processor, all of them together."""
+
+    def __init__(self) -> None:
+        self._here = threading.local()
+        self._lock = threading.Lock()
+        self.nanoseconds = 0
+
+    def look(self) -> None:
+        """Add that of the thread that asks, since it asked last; costs some 10 microseconds."""
+        delay = _delay()
+        since = delay - getattr(self._here, "seen", delay)
+        self._here.seen = delay
+        with self._lock:
+            self.nanoseconds += since
+
+
+def _delay() -> int:
+    """That of this thread since it began, in nanoseconds; 0 where the system does not tell."""
+    try:
+        descriptor = os.open("/proc/thread-self/schedstat", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return 0
+    try:
+        return int(os.read(descriptor, 64).split()[1])
+    except (OSError, IndexError):
+        return 0
+    finally:
+        os.close(descriptor)
 
 
 class Memory:

@@ -37,7 +37,7 @@ class Total:
 
     @property
     def cpu(self) -> float | None:
-        """Seconds of the processor's time: of long spans all, of short ones scaled; None: unseen."""
+        """Seconds of the processor's time: of long spans all, of others scaled; None: unseen."""
         if not self.looked_wall and not self.long_wall:
             return None
         scale = min(self.looked_cpu / self.looked_wall, 1.0) if self.looked_wall else 0.0

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
-from paipa_etl.metering.looks import Look, Memory, ThreadTime, Worker
+from paipa_etl.metering.looks import Delays, Look, Memory, ThreadTime, Worker
 from paipa_etl.metering.meter import Account, Probe, Strand
 from paipa_etl.metering.totals import Total
 
@@ -62,6 +62,10 @@ class Unwatched:
     def channel(self, channel: Measured, giver: Owner, taker: Owner) -> None:
         """There is a channel."""
 
+    def inside(self, owner: Owner) -> Unwatched:
+        """What a run within somebody's work tells: all of it is theirs."""
+        return self
+
     def worker(self, owner: Owner) -> Callable[[float, int], None]:
         """What a worker tells how many seconds how many records took."""
         return _untold
@@ -108,6 +112,7 @@ class Watch(Unwatched):
         self._strands: list[tuple[threading.Thread, Strand]] = []
         self._here = threading.local()
         self._thread = ThreadTime()
+        self.delays = Delays()
         self.memory = Memory()
 
     # What is told.
@@ -127,7 +132,11 @@ class Watch(Unwatched):
         self.queues.append(Queue(channel, giver, taker))
 
     def worker(self, owner: Owner) -> Callable[[float, int], None]:
-        return Worker(self._account(owner, OWN), self.counters, self.memory, self._thread)
+        account = self._account(owner, OWN)
+        return Worker(account, self.counters, self.memory, self.delays, self._thread)
+
+    def inside(self, owner: Owner) -> Unwatched:
+        return Inside(self, owner)
 
     # What is asked.
 
@@ -136,6 +145,7 @@ class Watch(Unwatched):
         strand = getattr(self._here, "strand", None)
         if strand is not None:
             strand.settle()
+            self.delays.look()
 
     def own(self, owner: Owner, role: str = OWN) -> float:
         """The seconds on somebody's accounts, what is still going on among them."""
@@ -149,6 +159,11 @@ class Watch(Unwatched):
             total.add(account)
         total.own += self._running(accounts)
         return total
+
+    def busiest(self, owner: Owner) -> float:
+        """The seconds of the one of somebody's workers that was at work for longest."""
+        accounts = list(self._accounts.get((owner, OWN), ()))
+        return max((account.own for account in accounts), default=0) / 1e9
 
     def grown(self, owner: Owner) -> int:
         """The bytes that the process grew by in somebody's time, of which waits are a part."""
@@ -171,7 +186,7 @@ class Watch(Unwatched):
         return account
 
     def _new_strand(self, base: Account) -> Strand:
-        look = Look(self.counters, self.memory, self.passing)
+        look = Look(self.counters, self.memory, self.delays, self.passing)
         strand = Strand(base, look, self.clock, look.count if self.counters else None)
         self._here.strand, self._here.accounts = strand, {}
         self._strands.append((threading.current_thread(), strand))
@@ -187,6 +202,27 @@ class Watch(Unwatched):
         if account is None:
             account = accounts[key] = self._account(*key)
         return strand, account
+
+
+class Inside(Unwatched):
+    """A run within somebody's work: its steps and their waits are theirs, its channels nobody's."""
+
+    def __init__(self, watch: Watch, owner: Owner) -> None:
+        self._watch, self._owner = watch, owner
+
+    def lane(self, owner: Owner, role: str = OWN) -> None:
+        self._watch.lane(self._owner, role)
+
+    def timed(
+        self, items: Iterator[Any], owner: Owner, role: str = OWN, *, batches: bool = False
+    ) -> Iterator[Any]:
+        return self._watch.timed(items, self._owner, role, batches=batches)
+
+    def section(self, owner: Owner, role: str) -> AbstractContextManager[None]:
+        return self._watch.section(self._owner, role)
+
+    def worker(self, owner: Owner) -> Callable[[float, int], None]:
+        return self._watch.worker(self._owner)
 
 
 class Section:

@@ -200,6 +200,13 @@ def asks_for_threads(steps: Iterable[Step]) -> bool:
     return any(step.workers or step.timed or isinstance(step, Threaded) for step in steps)
 
 
+def workers_of(step: Step) -> int:
+    """How many workers it has, those of the steps in it together; 0: the thread around it."""
+    if isinstance(step, Threaded):
+        return sum(map(workers_of, step.steps))
+    return step.workers.count if step.workers else 0
+
+
 def flatten_steps(steps: object) -> tuple[Step, ...]:
     """Nested lists of steps as one tuple, in order; a plain callable becomes ``Opaque``."""
     if isinstance(steps, (list, tuple)):
