@@ -176,6 +176,19 @@ def test_a_counter_of_a_thread_is_counted_for_workers() -> None:
     assert view.steps[1].counters["queries"] == 500
 
 
+@pytest.mark.parametrize("workers", [None, 3])
+def test_a_counter_that_fails_is_left_out_and_the_run_goes_on(workers: int | None) -> None:
+    said = itertools.chain(range(40), ["x"], itertools.repeat(99))
+    some = {"workers": workers} if workers else {}
+    plan = Pipeline(range(500), [steps.map(str, **some)], out := [])
+    with pytest.warns(PaipaWarning, match=r"the counter queries failed: TypeError.*goes on"):
+        view = seen(plan, counters={"queries": lambda: next(said), "nothing": lambda: 0})
+    assert len(out) == 500
+    counted = sum(step.counters["queries"] for step in view.steps)
+    assert 0 <= counted <= 40 or workers  # which are told of what others did
+    assert view.steps[1].counters["nothing"] == 0
+
+
 def test_waiting_is_told_apart_from_work() -> None:
     """A worker that nobody feeds works for no time, and waits for all of it."""
     gate = threading.Event()

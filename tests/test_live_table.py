@@ -136,6 +136,17 @@ def test_without_colour(terminal: Any) -> None:
     assert drawn(here.screen())
 
 
+def test_a_terminal_without_all_characters_is_drawn_over_as_well(terminal: Any) -> None:
+    """What it lacks was told in escapes, which made the lines longer than the window."""
+    here = terminal(80, LC_ALL="C", PYTHONUTF8="0", PYTHONIOENCODING="ascii")
+    here.start(*words())
+    last = here.until(lambda screen: "code 0" in screen)
+    assert last.count("share") == 1, "drawn over itself, not one below the other"
+    assert "\\x" not in last
+    assert "\\u" not in last
+    assert "what to do" in last
+
+
 def test_a_terminal_that_cannot_be_drawn_on_gets_lines(terminal: Any) -> None:
     here = terminal(200, TERM="dumb")
     here.start(*words(60))

@@ -38,7 +38,7 @@ class World:
 
     def run(self, records: int, works: list[Work], grows: int = -1) -> list[Any]:
         """The accounts of steps that work so; one of them grows by a kilobyte a record."""
-        look = looks.Look({}, self.memory, looks.Delays(), lambda: None)
+        look = looks.Look(looks.Counters({}), self.memory, looks.Delays(), lambda: None)
         base = self.form.Account()
         strand = self.form.Strand(base, look, lambda: self.now)
         flow: Any = iter(range(records))
@@ -112,9 +112,9 @@ def test_the_memory_is_whose_it_is_however_long_the_others_wait(
 
 def test_tasks_that_share_a_thread_share_its_processor(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(meter, monkeypatch)
-    thread = looks.ThreadTime()
+    thread, counters, delays = looks.ThreadTime(), looks.Counters({}), looks.Delays()
     accounts = [meter.Account() for _ in range(50)]
-    told = [looks.Worker(account, {}, world.memory, looks.Delays(), thread) for account in accounts]
+    told = [looks.Worker(account, counters, world.memory, delays, thread) for account in accounts]
     for _ in range(20):
         for tell in told:
             world.take(100, 0)

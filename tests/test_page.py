@@ -13,7 +13,7 @@ import pytest
 import servers
 from conftest import ROOT, SAMPLE
 
-from paipa_etl import Report, read, steps
+from paipa_etl import Pipeline, Report, read, steps
 from paipa_etl.debugger import Debugger
 from paipa_etl.debugger.lines import seconds
 
@@ -216,3 +216,18 @@ def test_the_pictures_of_the_readme_can_be_made(browser: Any, tmp_path: Path) ->
     for name in ("live-table.svg", "page.png"):
         assert (ROOT / "docs" / name).is_file()
         assert f"](docs/{name})" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_of_a_failed_run_it_says_how_far_it_came() -> None:
+    def fails(record: Any) -> Any:
+        return 1 // (record - 70)
+
+    debugger = Debugger()
+    with pytest.raises(ZeroDivisionError):
+        Pipeline(range(100), [steps.map(fails)], []).run(debugger=debugger)
+    assert debugger.view is not None
+    page = debugger.view.to_html()
+    assert "How far it came" in page
+    assert "Every record accounted for" not in page
+    assert "71 read, of which 70 written; the rest was on its way" in page
+    assert "ZeroDivisionError" in page

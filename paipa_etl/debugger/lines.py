@@ -53,6 +53,21 @@ def cut(text: str, width: int) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
+def spelled(text: str, encoding: str | None) -> str:
+    """A text in what an encoding has, as wide as it was: what it lacks would be told in escapes.
+
+    >>> spelled("12 µs, a long n…", "ascii")
+    '12 us, a long n.'
+    """
+    encoding = encoding or "utf-8"
+    try:
+        text.encode(encoding)
+        return text
+    except UnicodeEncodeError:
+        plain = text.translate({ord("µ"): "u", ord("…"): "."})
+        return plain.encode(encoding, "replace").decode(encoding)
+
+
 COLUMNS: list[Column] = [
     ("step", lambda step, view: cut(step.name, 40)),
     ("in", lambda step, view: f"{step.records_in:,}"),
@@ -139,7 +154,8 @@ class LogLines(Reporter):
         head = f"{view.seconds:.1f} s, cpu {view.cpu:.1f} s, {size(view.memory)} resident"
         lines = [head, *aligned(table(view)), *more]
         # Looked up now: whoever replaces it means the lines too. One write: no other comes between.
-        print("\n".join(lines), file=self._file or sys.stderr, flush=True)
+        file = self._file or sys.stderr
+        print(spelled("\n".join(lines), file.encoding), file=file, flush=True)
 
 
 class JsonLines(Reporter):

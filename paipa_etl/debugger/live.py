@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any, TextIO
 
-from paipa_etl.debugger.lines import LogLines, aligned, columns_of, size, table
+from paipa_etl.debugger.lines import LogLines, aligned, columns_of, size, spelled, table
 from paipa_etl.debugger.reporter import Reporter
 from paipa_etl.debugger.view import View
 
@@ -46,16 +46,22 @@ class LiveTable(Reporter):
         if self._lines is not None:
             self._lines.update(view)
         elif self._live is not None:
-            self._live.update(drawn(view, self._live.console.width), refresh=True)
+            self._draw(view)
 
     def finish(self, view: View) -> None:
         """Leave the last table, and the verdict below."""
         if self._lines is not None:
             self._lines.finish(view)
         elif self._live is not None:
-            self._live.update(drawn(view, self._live.console.width), refresh=True)
+            self._draw(view)
             self._live.stop()
-            self._live.console.print(str(view.verdict), markup=False, highlight=False)
+            console = self._live.console
+            said = spelled(str(view.verdict), console.encoding)
+            console.print(said, markup=False, highlight=False)
+
+    def _draw(self, view: View) -> None:
+        console = self._live.console
+        self._live.update(drawn(view, console.width, console.encoding), refresh=True)
 
 
 def _console(file: TextIO) -> Any:
@@ -84,7 +90,7 @@ def fitted(view: View, width: int) -> list[list[str]]:
     return [[row[0] if len(row[0]) <= room else row[0][: room - 1] + "…", *row[1:]] for row in rows]
 
 
-def drawn(view: View, width: int) -> Any:
+def drawn(view: View, width: int, encoding: str = "utf-8") -> Any:
     """The table as rich draws it: what is at work most stands out."""
     from rich.text import Text
 
@@ -94,5 +100,6 @@ def drawn(view: View, width: int) -> Any:
     lines = [Text(f"{head}, {size(view.memory)}"[:width], style="dim")]
     for place, line in enumerate(aligned(rows)):
         style = "bold" if not place else ("bold yellow" if place - 1 == most else "")
+        line = spelled(line, encoding)
         lines.append(Text(line, style=style, no_wrap=True, overflow="crop"))
     return Text("\n").join(lines)

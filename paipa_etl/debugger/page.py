@@ -36,6 +36,7 @@ def page(view: View) -> str:
         throughput=_throughput(view),
         queues=_queues(view),
         percentiles=_percentiles(view),
+        accounted="How far it came" if view.failed else "Every record accounted for",
         counts=_counts(view),
         plan=text(view.plan),
         machine=_machine(view),
@@ -244,7 +245,10 @@ def _counts(view: View) -> str:
     parts = [f"{counts[name]:,} {name.replace('_', ' ')}" for name in gone if counts[name]]
     left = f"{counts['read']:,} read"
     left += f" + {counts['expanded']:,} expanded" if counts["expanded"] else ""
-    sums = f"{left} {'=' if counts['balanced'] else '≠'} {' + '.join(parts) or '0 written'}"
+    sign = "=" if counts["balanced"] else "≠"
+    sums = f"{left} {sign} {' + '.join(parts) or '0 written'}"
+    if view.failed:
+        sums = f"{left}, of which {', '.join(parts) or '0 written'}; the rest was on its way"
     steps = table(["", "records in", "records out"], rows, "records-in-and-out")
     more = ""
     if counts["errors"]:

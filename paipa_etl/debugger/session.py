@@ -13,19 +13,18 @@ from types import NoneType
 from typing import Any
 
 from paipa_etl.background import Ticking
-from paipa_etl.debugger.reporter import Reporter
-from paipa_etl.debugger.samples import TOTALS, Samples
-from paipa_etl.debugger.verdict import judge
-from paipa_etl.debugger.view import (
+from paipa_etl.debugger.observed import (
     Observed,
     Plan,
-    View,
-    filled,
     limit_of,
     names_of,
     queue_view,
     steps_of,
 )
+from paipa_etl.debugger.reporter import Reporter
+from paipa_etl.debugger.samples import TOTALS, Samples
+from paipa_etl.debugger.verdict import judge
+from paipa_etl.debugger.view import View, filled
 from paipa_etl.errors import PaipaWarning, describe
 from paipa_etl.metering.watch import CODEC, OWN, SINK, SOURCE, STORE, Watch
 

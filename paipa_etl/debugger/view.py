@@ -2,53 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from paipa_etl.debugger.samples import plain
-from paipa_etl.errors import shown
-from paipa_etl.metering.watch import (
-    CODEC,
-    OWN,
-    ROOM,
-    SINK,
-    SOURCE,
-    STORE,
-    WAITS,
-    Owner,
-    Queue,
-    Watch,
-)
-from paipa_etl.report import Counts, Report, StepCount
 
 SCHEMA = 1
-NAME = 200  # bytes of a name that are shown
-
-
-class Observed(Protocol):
-    """What is asked of a run."""
-
-    counts: Counts
-
-    def report(self) -> Report: ...
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The texts of a plan, safe on a terminal: where from, which steps, where to."""
-
-    source: str
-    steps: tuple[tuple[str, int], ...]
-    """Each with its workers; 0: in the thread of what stands around it."""
-    sink: str
-
-    @classmethod
-    def of(cls, source: str, steps: Sequence[tuple[str, int]], sink: str) -> Plan:
-        """A plan of texts that may hold anything."""
-        safe = tuple((shown(name, NAME), workers) for name, workers in steps)
-        return cls(shown(source, NAME), safe, shown(sink, NAME))
 
 
 @dataclass(slots=True)
@@ -89,15 +48,6 @@ class StepView:
     def share(self, wall: float) -> float:
         """How much of the wall time it was at work, of all that its workers have."""
         return min(self.seconds / (wall * max(self.workers, 1)), 1.0) if wall > 0 else 0.0
-
-    def of_each(self) -> None:
-        """What was measured between two records that leave it, as that of those that came in."""
-        drops = self.records_in > self.records_out > 0
-        if drops and not self.workers and self.median and self.p90 and self.p99:
-            part = self.records_out / self.records_in
-            self.median *= part
-            self.p90 *= part
-            self.p99 *= part
 
     def per_record(self, counter: str) -> float:
         """How often a counter of the user's counted, for each record that came in."""
@@ -197,131 +147,3 @@ def filled(records: int, size: int, limit: int | None, limit_bytes: int) -> floa
     """How full a channel is, from 0 to 1: in records or in bytes, whichever is more."""
     of_records = records / limit if limit else 0.0
     return min(max(of_records, size / max(limit_bytes, 1)), 1.0)
-
-
-def steps_of(watch: Watch, run: Observed, plan: Plan, report: Report) -> list[StepView]:
-    """The lines of source, steps and sink."""
-    views = [_source(watch, run, plan, report)]
-    counts, names = run.counts.steps, names_of(run, plan)
-    for place, step in enumerate(report.steps):
-        workers = plan.steps[place][1] if place < len(plan.steps) else 0
-        views.append(_step(watch, counts[place], workers))
-        views[-1].name = names[counts[place]]
-        views[-1].records_in, views[-1].records_out = step.records_in, step.records_out
-        views[-1].of_each()
-    views.append(_sink(watch, run, plan, report))
-    if len(views) > 2:
-        views[-1].records_in = views[-2].records_out
-    return views
-
-
-def names_of(run: Observed, plan: Plan) -> dict[Owner, str]:
-    """What everyone is called; the second step of a name with its number among all."""
-    names: dict[Owner, str] = {SOURCE: plan.source, SINK: plan.sink}
-    for number, count in enumerate(run.counts.steps, 1):
-        name = shown(count.name, NAME)
-        names[count] = f"{name} ({number})" if name in names.values() else name
-    return names
-
-
-def _source(watch: Watch, run: Observed, plan: Plan, report: Report) -> StepView:
-    view = _ends(watch, SOURCE, plan.source)
-    view.records_in = view.records_out = report.read
-    view.bytes, view.skipped = report.bytes_in, run.counts.bad
-    view.waited_in = watch.own(SOURCE, WAITS)
-    view.waited_out = _waited(watch, giver=SOURCE)
-    return view
-
-
-def _sink(watch: Watch, run: Observed, plan: Plan, report: Report) -> StepView:
-    view = _ends(watch, SINK, plan.sink)
-    view.records_in, view.records_out = report.read, report.written
-    view.bytes, view.skipped = report.bytes_out, run.counts.unencodable
-    view.waited_in = watch.own(SINK, WAITS)
-    view.waited_out = watch.own(SINK, ROOM)
-    return view
-
-
-def _ends(watch: Watch, owner: Owner, name: str) -> StepView:
-    """A source or a sink, whose work is in three parts."""
-    format = watch.total(owner, OWN)
-    every = {
-        "store": watch.total(owner, STORE),
-        "codec": watch.total(owner, CODEC),
-        "format": format,
-    }
-    view = StepView(name, str(owner))
-    view.parts = {part: total.own / 1e9 for part, total in every.items()}
-    view.parts_cpu = {part: total.cpu for part, total in every.items()}
-    view.seconds = sum(view.parts.values())
-    known = [cpu for cpu in view.parts_cpu.values() if cpu is not None]
-    view.cpu = sum(known) if known else None
-    view.memory_growth = watch.grown(owner)
-    view.median, view.p90, view.p99 = map(format.percentile, (0.5, 0.9, 0.99))
-    view.counters = _counters(watch, format.counted)
-    return view
-
-
-def _step(watch: Watch, count: StepCount, workers: int) -> StepView:
-    total, counted = watch.total(count), count.total()
-    view = StepView(count.name, "step", workers=workers)
-    view.seconds, view.cpu, view.busiest = total.own / 1e9, total.cpu, watch.busiest(count)
-    view.skipped, view.retried, view.opaque = counted.skipped, counted.retried, counted.opaque
-    view.memory_growth = watch.grown(count)
-    view.median, view.p90, view.p99 = map(total.percentile, (0.5, 0.9, 0.99))
-    view.counters = _counters(watch, total.counted)
-    view.waited_out = _waited(watch, giver=count)
-    view.waited_in = _waited(watch, taker=count) if workers else watch.own(count, WAITS)
-    return view
-
-
-def _counters(watch: Watch, counted: Sequence[int]) -> dict[str, int]:
-    return dict(zip(watch.counters, counted or [0] * len(watch.counters), strict=True))
-
-
-def _waited(watch: Watch, giver: Owner = None, taker: Owner = None) -> float:
-    """The seconds waited at the channels of somebody; not those within a source or a sink."""
-    waited = 0.0
-    for queue in list(watch.queues):
-        if queue.giver is queue.taker:
-            continue
-        told = queue.channel.statistics()
-        if giver is not None and queue.giver is giver:
-            waited += told.waited_to_put
-        if taker is not None and queue.taker is taker:
-            waited += told.waited_to_take
-    return waited
-
-
-def queue_view(
-    queue: Queue, names: Mapping[Owner, str], occupancy: float, full: float
-) -> QueueView:
-    """A channel as it is now."""
-    told = queue.channel.statistics()
-    giver, taker = (names.get(owner, "?") for owner in (queue.giver, queue.taker))
-    return QueueView(
-        _name(queue, taker),
-        giver,
-        taker,
-        told.items,
-        told.bytes,
-        limit_of(told),
-        told.max_bytes,
-        told.peak_items,
-        told.peak_bytes,
-        occupancy,
-        full,
-        told.waited_to_put,
-        told.waited_to_take,
-    )
-
-
-def _name(queue: Queue, taker: str) -> str:
-    if queue.giver is queue.taker:
-        return "read ahead" if queue.giver is SOURCE else "write behind"
-    return f"before {taker}"
-
-
-def limit_of(told: Any) -> int | None:
-    """The most records of a channel; None where only its bytes are bounded."""
-    return None if told.max_items == sys.maxsize else told.max_items

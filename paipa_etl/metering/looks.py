@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import resource
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Mapping
 from time import perf_counter_ns, thread_time_ns
 
+from paipa_etl.errors import PaipaWarning, describe, shown
 from paipa_etl.metering.meter import Account
 
 SPAN = 1_000_000  # nanoseconds at work in one go, from which the processor's part is always read
@@ -25,15 +28,15 @@ class Look:
 
     def __init__(
         self,
-        counters: Mapping[str, Callable[[], int]],
+        counters: Counters,
         memory: Memory,
         delays: Delays,
         passing: Callable[[], None],
     ) -> None:
-        self._counters, self._memory, self._passing = list(counters.values()), memory, passing
+        self._counters, self._memory, self._passing = counters, memory, passing
         self._delays = delays
         delays.look()
-        self._seen = [counter() for counter in self._counters]
+        self._seen = counters.read()
         self._cpu, self._at, self._due = thread_time_ns(), 0, 0
         self._left = 0
         self._short = Account()
@@ -98,12 +101,7 @@ class Look:
 
     def count(self, account: Account) -> None:
         """What the user's counters have grown by."""
-        seen = [counter() for counter in self._counters]
-        grown = zip(seen, self._seen, strict=True)
-        for place, (now, before) in enumerate(grown):
-            if account.counted:
-                account.counted[place] += now - before
-        self._seen = seen
+        self._seen = self._counters.counted(account, self._seen)
 
 
 class ThreadTime(threading.local):
@@ -119,7 +117,7 @@ class Worker:
     def __init__(
         self,
         account: Account,
-        counters: Mapping[str, Callable[[], int]],
+        counters: Counters,
         memory: Memory,
         delays: Delays,
         thread: ThreadTime,
@@ -127,15 +125,15 @@ class Worker:
         self._account, self._memory, self._thread = account, memory, thread
         self._delays, self._due = delays, 0
         delays.look()
-        self._counters = list(counters.values())
-        self._seen = [counter() for counter in self._counters]
+        self._counters = counters
+        self._seen = counters.read()
 
     def __call__(self, seconds: float, count: int) -> None:
         """So many records took so many seconds."""
         account, thread = self._account, self._thread
         account.add(max(int(seconds * 1e9), 0), count)
-        if self._counters:
-            self._count()
+        if self._counters.names:
+            self._seen = self._counters.counted(account, self._seen)
         now = perf_counter_ns()
         if now >= thread.due:
             # The thread does little else. Tasks that share one: whoever tells next gets it.
@@ -148,11 +146,38 @@ class Worker:
                 self._due = now + PERIOD
         account.long_wall = account.own
 
-    def _count(self) -> None:
-        for place, counter in enumerate(self._counters):
-            now = counter()
-            self._account.counted[place] += now - self._seen[place]
-            self._seen[place] = now
+
+class Counters:
+    """Numbers of the user's that only grow. One that raises is left out, with a warning."""
+
+    def __init__(self, counters: Mapping[str, Callable[[], int]]) -> None:
+        self.names = tuple(counters)
+        self._counters: dict[str, Callable[[], int] | None] = dict(counters)
+
+    def read(self) -> list[int]:
+        """What they say now, in the thread that asks; 0 where one is left out."""
+        return [self._said(name) for name in self.names]
+
+    def counted(self, account: Account, before: list[int]) -> list[int]:
+        """Give an account what they have grown by; give what they say now."""
+        now = self.read()
+        for place, (one, other) in enumerate(zip(now, before, strict=True)):
+            # It says 0 from when on it was left out: what it had counted stays.
+            if account.counted and self._counters[self.names[place]] is not None:
+                account.counted[place] += one - other
+        return now
+
+    def _said(self, name: str) -> int:
+        counter = self._counters[name]
+        if counter is None:
+            return 0
+        try:
+            return operator.index(counter())
+        except Exception as error:
+            self._counters[name] = None
+            problem = f"the counter {shown(name)} failed: {describe(error)}"
+            warnings.warn(f"{problem}; the run goes on without it", PaipaWarning, stacklevel=2)
+            return 0
 
 
 class Delays:

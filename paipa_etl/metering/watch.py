@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
-from paipa_etl.metering.looks import Delays, Look, Memory, ThreadTime, Worker
+from paipa_etl.metering.looks import Counters, Delays, Look, Memory, ThreadTime, Worker
 from paipa_etl.metering.meter import Account, Probe, Strand
 from paipa_etl.metering.totals import Total
 
@@ -102,7 +102,7 @@ class Watch(Unwatched):
         lists: bool = False,
         clock: Callable[[], int] | None = None,
     ) -> None:
-        self.counters = dict(counters or {})
+        self.counters = Counters(counters or {})
         self.clock = clock
         self.queues: list[Queue] = []
         self.passing: Callable[[], None] = lambda: None
@@ -180,14 +180,14 @@ class Watch(Unwatched):
 
     def _account(self, owner: Owner, role: str) -> Account:
         account = Account()
-        account.counted = [0] * len(self.counters)
+        account.counted = [0] * len(self.counters.names)
         account.waits = role in (WAITS, ROOM)
         self._accounts[owner, role].append(account)
         return account
 
     def _new_strand(self, base: Account) -> Strand:
         look = Look(self.counters, self.memory, self.delays, self.passing)
-        strand = Strand(base, look, self.clock, look.count if self.counters else None)
+        strand = Strand(base, look, self.clock, look.count if self.counters.names else None)
         self._here.strand, self._here.accounts = strand, {}
         self._strands.append((threading.current_thread(), strand))
         return strand
