@@ -105,6 +105,10 @@ class Pipeline:
 
         return threaded, threaded.expanded(self.steps)
 
+    def expanded(self) -> tuple[Step, ...]:
+        """The steps as its core carries them out: those of ``threaded(...)`` among the others."""
+        return self._core(self.new_run())[1]
+
     def _check(self) -> None:
         check([function for step in self.steps for function in step.functions], self.resources)
 

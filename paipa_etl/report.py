@@ -138,6 +138,13 @@ class Report:
     view: Any = field(default=None, repr=False, compare=False)
     """What a debugger saw of the run, where one looked (``paipa_etl.debugger.View``)."""
 
+    def add(self, one: Report) -> None:
+        """Add the counts and the sizes of another run."""
+        for name in ("read", "written", "filtered", "skipped", "expanded", "folded", "left_over"):
+            setattr(self, name, getattr(self, name) + getattr(one, name))
+        self.bytes_in += one.bytes_in
+        self.bytes_out += one.bytes_out
+
     @property
     def balanced(self) -> bool:
         """Whether the counts add up."""

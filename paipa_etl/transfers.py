@@ -19,7 +19,7 @@ from paipa_etl.errors import (
 )
 from paipa_etl.location import LOCAL, Location
 from paipa_etl.names import Template
-from paipa_etl.pipeline import Pipeline
+from paipa_etl.pipeline import Pipeline, describe_sink, watch_of
 from paipa_etl.report import Report
 from paipa_etl.sinks.files import FileSink
 from paipa_etl.sources import store_of
@@ -28,6 +28,7 @@ from paipa_etl.sources.iterables import IterableSource
 from paipa_etl.steps.contract import flatten_steps
 from paipa_etl.stop import Stopped
 from paipa_etl.stores.port import Entry
+from paipa_etl.together import Together
 
 if TYPE_CHECKING:
     from paipa_etl.debugger import Debugger
@@ -50,10 +51,7 @@ class TransferReport(Report):
 
     def add(self, one: Report) -> None:
         """Add what one run did."""
-        for name in ("read", "written", "filtered", "skipped", "expanded", "folded", "left_over"):
-            setattr(self, name, getattr(self, name) + getattr(one, name))
-        self.bytes_in += one.bytes_in
-        self.bytes_out += one.bytes_out
+        super().add(one)
         self.errors += one.errors[: TOLD - len(self.errors)]
 
     def __str__(self) -> str:
@@ -77,8 +75,8 @@ def transfer(
     The plan's sink is a location with fields: ``write("s3://clean/{stem}.jsonl.zst")``.
     One that fails does not keep the others from going on, unless ``fail_fast``; with
     ``skip_done``, what has an output that is newer than it is left alone. The plan's
-    ``max_memory`` is shared between them. A ``debugger`` looks at them as one pipeline, whose
-    records are the inputs. Raises ``PlanError``, before anything is read,
+    ``max_memory`` is shared between them. A ``debugger`` looks at all of them as one run. Raises
+    ``PlanError``, before anything is read,
     where two outputs would have one name, or one would leave the template's root.
     """
     return Transfers(plan, transfers, fail_fast, skip_done, heard, debugger).run()
@@ -117,7 +115,10 @@ class Transfers:
         self._memory = max(plan.max_memory // transfers, 1)
         step = steps.map(self.transfer, workers=transfers, ordered=False, queue=max(transfers, 2))
         self._outer = Pipeline(IterableSource(self._jobs()), [step])
-        self._run = self._outer.new_run(debugger=debugger)
+        self._run, self._watch = self._outer.new_run(), watch_of(debugger)
+        hidden = 1 if plan.steps else 0  # what every run of ours has before the plan's own steps
+        self._together = Together(self._watch, map(str, plan.expanded()), hidden)
+        self._transfers = transfers
         self.report, self._lock, self._heard = TransferReport(), threading.Lock(), heard
         self._ending = flatten_steps(steps.tap(self._check_end))[0]
         self._planned: set[int] = set()
@@ -128,12 +129,18 @@ class Transfers:
         """Check all names, then carry out every run."""
         try:
             self._check()
-            self._outer.run(self._run)
+            with self._watch.watching(self._together, self._texts):
+                self._outer.run(self._run)
         finally:
             self.report.seconds = self._run.clock.now() - self._run.started
-            self.report.view = self._run.watch.details()
+            self.report.view = self._watch.details()
+            self.report.steps = self._together.report().steps
             self._run.clients.close()
         return self.report
+
+    def _texts(self) -> tuple[Any, ...]:
+        plan = self._plan
+        return (*plan.texts(plan.expanded()), describe_sink(plan.sink), self._transfers)
 
     def _pairs(self) -> Iterator[Job]:
         """Each input with its output, as the stores list them now."""
@@ -205,7 +212,7 @@ class Transfers:
         if job.target.scheme == LOCAL:
             self._template.check_real(job.target)
             os.makedirs(os.path.dirname(job.target.target) or ".", exist_ok=True)
-        with self._run.stop.waking(run.abort):
+        with self._run.stop.waking(run.abort), self._together.one(run):
             try:
                 return plan.run(run)
             except (BadRecord, DamagedInput) as error:  # half of what was, half of what is

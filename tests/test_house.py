@@ -17,7 +17,7 @@ RANKS = [
     {"cli"},
     {"combine", "transfers"},
     {"pipeline"},
-    {"clash", "debugger", "names"},
+    {"clash", "debugger", "names", "together"},
     {"runners"},
     {"sources", "sinks", "steps"},
     {"stores"},

@@ -29,7 +29,8 @@ NAME = 200  # bytes of a name that are shown
 class Observed(Protocol):
     """What is asked of a run."""
 
-    counts: Counts
+    @property
+    def counts(self) -> Counts: ...
 
     def report(self) -> Report: ...
 
@@ -42,12 +43,16 @@ class Plan:
     steps: tuple[tuple[str, int], ...]
     """Each with its workers; 0: in the thread of what stands around it."""
     sink: str
+    transfers: int = 1
+    """How many runs of it go on at once."""
 
     @classmethod
-    def of(cls, source: str, steps: Sequence[tuple[str, int]], sink: str) -> Plan:
+    def of(
+        cls, source: str, steps: Sequence[tuple[str, int]], sink: str, transfers: int = 1
+    ) -> Plan:
         """A plan of texts that may hold anything."""
         safe = tuple((shown(name, NAME), workers) for name, workers in steps)
-        return cls(shown(source, NAME), safe, shown(sink, NAME))
+        return cls(shown(source, NAME), safe, shown(sink, NAME), transfers)
 
 
 def steps_of(watch: Watch, run: Observed, plan: Plan, report: Report) -> list[StepView]:
@@ -63,6 +68,9 @@ def steps_of(watch: Watch, run: Observed, plan: Plan, report: Report) -> list[St
     views.append(_sink(watch, run, plan, report))
     if len(views) > 2:
         views[-1].records_in = views[-2].records_out
+    if plan.transfers > 1:
+        for view in views:
+            view.workers = max(view.workers, 1) * plan.transfers
     return views
 
 

@@ -193,7 +193,7 @@ class Session(Watch):
         ]
         steps = steps_of(self, self._run, self._plan, report)
         view = View(self._seconds or self._now(), _counts(report), steps, queues)
-        view.plan = "\n".join(_lines(self._plan))
+        view.plan, view.transfers = "\n".join(_lines(self._plan)), self._plan.transfers
         view.cpu, view.memory = time.process_time() - self._cpu, self.memory.held()
         view.delayed = self.delays.nanoseconds / 1e9
         view.samples, view.machine = self._sampled(order), machine()

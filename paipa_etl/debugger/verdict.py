@@ -59,6 +59,7 @@ def _ready(view: View) -> float:
 
 
 Thread = list[Work]
+PARTS = ("store", "codec", "format")
 
 
 def judge(view: View) -> Verdict:
@@ -69,7 +70,7 @@ def judge(view: View) -> Verdict:
     busiest = max(threads, key=lambda thread: _share(thread, view))
     verdict = (
         (_limit(busiest, threads, view) if _share(busiest, view) >= SATURATED else None)
-        or _hand_over(view)
+        or (_hand_over(view) if view.transfers == 1 else None)
         or _queue_too_small(view)
         or _limit(busiest, threads, view)
         or _uneven(view)
@@ -80,13 +81,17 @@ def judge(view: View) -> Verdict:
             "nothing in particular: every part of it would have to become faster",
         )
     )
-    verdict.remarks += _starved(view, verdict) + _delayed(view)
+    verdict.remarks += (_starved(view, verdict) if view.transfers == 1 else []) + _delayed(view)
     return verdict
 
 
 def threads_of(view: View) -> list[Thread]:
     """What the threads of a run do."""
     source, *steps, sink = view.steps
+    if view.transfers > 1:  # each of them is one thread, or a few that wait for one another
+        ends = _parts(source, *PARTS), _parts(sink, *PARTS)
+        each = [Work(step, "", step.seconds, step.cpu, step.workers) for step in steps]
+        return [[*ends[0], *each, *ends[1]]]
     names = {queue.name for queue in view.queues}
     reading, writing = _parts(source, "store", "codec"), _parts(sink, "codec", "store")
     threads = [reading] if "read ahead" in names else []
@@ -110,13 +115,17 @@ def threads_of(view: View) -> list[Thread]:
 
 
 def _parts(step: StepView, *parts: str) -> Thread:
-    return [Work(step, part, step.parts.get(part, 0.0), step.parts_cpu.get(part)) for part in parts]
+    workers = max(step.workers, 1)
+    return [
+        Work(step, part, step.parts.get(part, 0.0), step.parts_cpu.get(part), workers)
+        for part in parts
+    ]
 
 
 def _share(thread: Thread, view: View) -> float:
     """How much of the wall time a thread is at work, or workers together compute."""
-    seconds = sum(work.seconds for work in thread) / thread[0].workers
-    cpu = (thread[0].cpu or 0.0) * _ready(view) if thread[0].workers > 1 else 0.0
+    seconds = sum(work.seconds / work.workers for work in thread)
+    cpu = sum(work.cpu or 0.0 for work in thread if work.workers > 1)
     return min(max(seconds, cpu) / view.seconds, 1.0)
 
 
@@ -158,11 +167,13 @@ def _of_an_end(work: Work, text: str) -> Verdict:
 
 def _of_a_step(work: Work, text: str, rest: float, view: View) -> Verdict:
     step, computes = work.step, min(work.computes * _ready(view), 1.0)
-    together = min((work.cpu or 0.0) * _ready(view) / view.seconds, 1.0)
+    together = min((work.cpu or 0.0) / view.seconds, 1.0)
     if work.workers > 1 and together > SATURATED:
         text = f"step {step.name}: its workers compute for {together:.0%} of the wall time"
         text += f"{_figures(work, view)}; together they take a whole core"
         lever = "fewer workers, or none: Python computes in one thread at a time; a faster function"
+        if view.transfers > 1:
+            lever = "make its function faster, or split the inputs over processes"
         return Verdict("step-computes", step.name, text, lever)
     if computes >= COMPUTES:
         lever = "make its function faster, filter before it, or split the input over processes"
@@ -178,8 +189,11 @@ def _of_a_step(work: Work, text: str, rest: float, view: View) -> Verdict:
 
 
 def _more_workers(work: Work, view: View, next_busiest: float) -> str:
-    """So many that it takes as long as whatever comes next, or as what it computes itself."""
-    step, least = work.step, max(next_busiest * view.seconds, work.cpu or 0.0)
+    """So many that it takes as long as whatever comes next, or as what the run computes."""
+    step, least = work.step, max(next_busiest * view.seconds, view.cpu)
+    if view.transfers > 1:
+        times = min(max(view.seconds / least, 2), 1_000 / view.transfers)
+        return f"more transfers at once: --transfers {round(times * view.transfers)}"
     wanted = min(max(round(step.seconds / least), 2 * max(work.workers, 1)), 1_000)
     if step.opaque and not step.workers:
         return f"have what it waits for done by steps.map(function, workers={wanted})"
@@ -231,11 +245,7 @@ def _hand_over(view: View) -> Verdict | None:
     """The processor is busy, and hardly with the functions of the steps that have workers."""
     steps = [step for step in view.steps[1:-1] if step.workers]
     functions = sum(step.seconds for step in steps)
-    if (
-        not steps
-        or view.cpu * _ready(view) < SATURATED * view.seconds
-        or functions > FEW * view.cpu
-    ):
+    if not steps or view.cpu < SATURATED * view.seconds or functions > FEW * view.cpu:
         return None
     least = min(steps, key=lambda step: step.seconds / max(step.records_in, 1))
     text = "handing records from thread to thread: the functions of steps with workers take "

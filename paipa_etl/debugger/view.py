@@ -108,6 +108,8 @@ class View:
     steps: list[StepView]
     queues: list[QueueView]
     plan: str = ""
+    transfers: int = 1
+    """How many runs of the plan went on at once, each line being the sum of theirs."""
     cpu: float = 0.0
     """Seconds of the processor's time that the whole process took."""
     delayed: float = 0.0

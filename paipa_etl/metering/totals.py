@@ -22,8 +22,8 @@ class Total:
     buckets: dict[int, int] = field(default_factory=dict)
     counted: list[int] = field(default_factory=list)
 
-    def add(self, account: Account) -> None:
-        """Add one."""
+    def add(self, account: Account | Total) -> None:
+        """Add one, or those that were added up already."""
         self.own += account.own
         self.records += account.records
         self.looked_wall += account.looked_wall

@@ -10,8 +10,9 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from typing import Any, Protocol
 
 from paipa_etl.metering.looks import Counters, Delays, Look, Memory, ThreadTime, Worker
@@ -23,6 +24,8 @@ SOURCE, SINK = "source", "sink"
 # the store or the codec, waiting for records or for room behind it; or what its thread does else.
 OWN, STORE, CODEC, WAITS, ROOM, ELSE = "own", "store", "codec", "waits", "room", "else"
 ROLES = (OWN, STORE, CODEC, WAITS, ROOM, ELSE)
+
+MANY = 64  # threads, from which those that have ended are kept as a sum only
 
 Owner = object
 Key = tuple[Owner, str]
@@ -62,8 +65,8 @@ class Unwatched:
     def channel(self, channel: Measured, giver: Owner, taker: Owner) -> None:
         """There is a channel."""
 
-    def inside(self, owner: Owner) -> Unwatched:
-        """What a run within somebody's work tells: all of it is theirs."""
+    def inside(self, whose: Callable[[Owner], Owner]) -> Unwatched:
+        """What a run tells that is part of this one; ``whose`` accounts its own are."""
         return self
 
     def worker(self, owner: Owner) -> Callable[[float, int], None]:
@@ -91,6 +94,9 @@ UNWATCHED = Unwatched()
 class Watch(Unwatched):
     """The accounts of one run. Each belongs to one thread; they are added up when looked at.
 
+    Keeps some kilobytes for each thread and role; of threads that have ended only their sum,
+    where they were many.
+
     ``counters``: numbers of the user's that only grow; what they grow by while a step is at
     work is the step's. ``lists``: a list of n counts n. ``clock`` gives nanoseconds.
     """
@@ -109,8 +115,10 @@ class Watch(Unwatched):
         """Called now and then by whoever carries records, at the time of nobody."""
         self._weigh = _items if lists else None
         self._accounts: defaultdict[Key, list[Account]] = defaultdict(list)
-        self._strands: list[tuple[threading.Thread, Strand]] = []
+        self._ended: defaultdict[Key, Total] = defaultdict(Total)
+        self._lives: list[Life] = []
         self._here = threading.local()
+        self._lock = threading.Lock()
         self._thread = ThreadTime()
         self.delays = Delays()
         self.memory = Memory()
@@ -118,7 +126,8 @@ class Watch(Unwatched):
     # What is told.
 
     def lane(self, owner: Owner, role: str = OWN) -> None:
-        self._new_strand(self._account(owner, role))
+        strand, account = self._find((owner, role), base=True)
+        strand.switch(account)
 
     def timed(
         self, items: Iterator[Any], owner: Owner, role: str = OWN, *, batches: bool = False
@@ -135,8 +144,8 @@ class Watch(Unwatched):
         account = self._account(owner, OWN)
         return Worker(account, self.counters, self.memory, self.delays, self._thread)
 
-    def inside(self, owner: Owner) -> Unwatched:
-        return Inside(self, owner)
+    def inside(self, whose: Callable[[Owner], Owner]) -> Unwatched:
+        return Inside(self, whose)
 
     # What is asked.
 
@@ -149,31 +158,44 @@ class Watch(Unwatched):
 
     def own(self, owner: Owner, role: str = OWN) -> float:
         """The seconds on somebody's accounts, what is still going on among them."""
-        accounts = list(self._accounts.get((owner, role), ()))
-        return (sum(account.own for account in accounts) + self._running(accounts)) / 1e9
+        ended, accounts = self._of((owner, role))
+        own = ended.own + sum(account.own for account in accounts)
+        return (own + self._running(accounts)) / 1e9
 
     def total(self, owner: Owner, role: str = OWN) -> Total:
         """All that is on somebody's accounts."""
-        total, accounts = Total(), list(self._accounts.get((owner, role), ()))
+        total, accounts = self._of((owner, role))
         for account in accounts:
             total.add(account)
         total.own += self._running(accounts)
         return total
 
     def busiest(self, owner: Owner) -> float:
-        """The seconds of the one of somebody's workers that was at work for longest."""
-        accounts = list(self._accounts.get((owner, OWN), ()))
+        """The seconds of the one of somebody's threads that was at work for longest."""
+        _, accounts = self._of((owner, OWN))
         return max((account.own for account in accounts), default=0) / 1e9
 
     def grown(self, owner: Owner) -> int:
         """The bytes that the process grew by in somebody's time, of which waits are a part."""
-        accounts = [one for role in ROLES for one in list(self._accounts.get((owner, role), ()))]
-        return sum(account.grown for account in accounts)
+        grown = 0
+        for role in ROLES:
+            ended, accounts = self._of((owner, role))
+            grown += ended.grown + sum(account.grown for account in accounts)
+        return grown
+
+    def _of(self, key: Key) -> tuple[Total, list[Account]]:
+        """What threads that have ended had on their accounts, together; and the others."""
+        with self._lock:
+            ended = Total()
+            if key in self._ended:
+                ended.add(self._ended[key])
+            return ended, list(self._accounts.get(key, ()))
 
     def _running(self, accounts: list[Account]) -> int:
         """Nanoseconds of what has begun and not ended yet."""
-        alive = [strand for thread, strand in list(self._strands) if thread.is_alive()]
-        running = [strand.running() for strand in alive]
+        with self._lock:
+            strands = [life.strand for life in self._lives if life.thread.is_alive()]
+        running = [strand.running() for strand in strands if strand is not None]
         return sum(spent for current, spent in running if any(current is one for one in accounts))
 
     # Accounts and strands.
@@ -182,21 +204,44 @@ class Watch(Unwatched):
         account = Account()
         account.counted = [0] * len(self.counters.names)
         account.waits = role in (WAITS, ROOM)
-        self._accounts[owner, role].append(account)
+        life = getattr(self._here, "life", None) or self._begin_life()
+        with self._lock:
+            self._accounts[owner, role].append(account)
+            life.accounts.append(((owner, role), account))
         return account
+
+    def _begin_life(self) -> Life:
+        """The accounts of this thread; those of many that have ended become one of each kind."""
+        life = self._here.life = Life(threading.current_thread())
+        with self._lock:
+            if len(self._lives) >= MANY:
+                self._bury()
+            self._lives.append(life)
+        return life
+
+    def _bury(self) -> None:
+        ended = [life for life in self._lives if not life.thread.is_alive()]
+        self._lives = [life for life in self._lives if life.thread.is_alive()]
+        for key, account in chain.from_iterable(life.accounts for life in ended):
+            self._ended[key].add(account)
+            self._accounts[key].remove(account)
 
     def _new_strand(self, base: Account) -> Strand:
         look = Look(self.counters, self.memory, self.delays, self.passing)
-        strand = Strand(base, look, self.clock, look.count if self.counters.names else None)
+        counting = look.count if self.counters.names else None
+        strand = Strand(base, look, self.clock, counting)
         self._here.strand, self._here.accounts = strand, {}
-        self._strands.append((threading.current_thread(), strand))
+        self._here.life.strand = strand
         return strand
 
-    def _find(self, key: Key) -> tuple[Strand, Account]:
+    def _find(self, key: Key, *, base: bool = False) -> tuple[Strand, Account]:
         """The strand of the thread, and its account for somebody."""
         strand = getattr(self._here, "strand", None)
         if strand is None:
-            strand = self._new_strand(self._account(key[0], ELSE))
+            first = self._account(key[0], key[1] if base else ELSE)
+            strand = self._new_strand(first)
+            if base:
+                self._here.accounts[key] = first
         accounts: dict[Key, Account] = self._here.accounts
         account = accounts.get(key)
         if account is None:
@@ -204,25 +249,37 @@ class Watch(Unwatched):
         return strand, account
 
 
-class Inside(Unwatched):
-    """A run within somebody's work: its steps and their waits are theirs, its channels nobody's."""
+@dataclass(slots=True)
+class Life:
+    """What a thread has: its strand, where it has one, and its accounts."""
 
-    def __init__(self, watch: Watch, owner: Owner) -> None:
-        self._watch, self._owner = watch, owner
+    thread: threading.Thread
+    strand: Strand | None = None
+    accounts: list[tuple[Key, Account]] = field(default_factory=list)
+
+
+class Inside(Unwatched):
+    """A run that is part of another: ``whose`` says on whose accounts its own are; no channels."""
+
+    def __init__(self, watch: Watch, whose: Callable[[Owner], Owner]) -> None:
+        self._watch, self._whose = watch, whose
 
     def lane(self, owner: Owner, role: str = OWN) -> None:
-        self._watch.lane(self._owner, role)
+        self._watch.lane(self._whose(owner), role)
 
     def timed(
         self, items: Iterator[Any], owner: Owner, role: str = OWN, *, batches: bool = False
     ) -> Iterator[Any]:
-        return self._watch.timed(items, self._owner, role, batches=batches)
+        return self._watch.timed(items, self._whose(owner), role, batches=batches)
 
     def section(self, owner: Owner, role: str) -> AbstractContextManager[None]:
-        return self._watch.section(self._owner, role)
+        return self._watch.section(self._whose(owner), role)
+
+    def inside(self, whose: Callable[[Owner], Owner]) -> Unwatched:
+        return Inside(self._watch, lambda owner: self._whose(whose(owner)))
 
     def worker(self, owner: Owner) -> Callable[[float, int], None]:
-        return self._watch.worker(self._owner)
+        return self._watch.worker(self._whose(owner))
 
 
 class Section:

@@ -70,7 +70,7 @@ def carry_out(
 ) -> Iterator[Any]:
     """Steps as threads in the middle of nested generators (``steps.threaded``)."""
     run.counts, run.failures = type(run.counts)(), []
-    run.watch = run.watch.inside(count)
+    run.watch = run.watch.inside(lambda _: count)
     source = _Upstream(records)
     with closing(_Plan(source, expanded(steps), run, raw=False, at_once=False).records()) as flow:
         yield from count.tallied(flow)

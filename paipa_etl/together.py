@@ -1,0 +1,96 @@
+"""Together: the runs of many transfers of one plan, as a debugger looks at them: as one run."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+
+from paipa_etl.metering.watch import ELSE, SINK, Owner, Unwatched
+from paipa_etl.report import Counts, Report, StepCount, StepReport
+from paipa_etl.run import Run
+
+
+class Together:
+    """Counts and accounts of runs that come and go; those that have ended are kept as a sum.
+
+    ``steps`` are the names of the plan's; ``hidden``, how many the runs have before them.
+    """
+
+    def __init__(self, watch: Unwatched, steps: Iterable[str], hidden: int) -> None:
+        self._watch, self._hidden = watch, hidden
+        self._steps = [StepCount(name) for name in steps]
+        self._ended = Report(steps=[StepReport(step.name, 0, 0, False) for step in self._steps])
+        self._bad = self._unencodable = 0
+        self._runs: list[Run] = []
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def one(self, run: Run) -> Iterator[None]:
+        """While one of the runs goes on, in this thread; one that fails has published nothing."""
+        run.watch = self._watch.inside(partial(self._whose, run))
+        with self._lock:
+            self._runs.append(run)
+        failed = True
+        try:
+            with self._watch.section(SINK, ELSE):
+                yield
+            failed = False
+        finally:
+            with self._lock:
+                self._runs.remove(run)
+                self._end(run, failed)
+
+    def _whose(self, run: Run, owner: Owner) -> Owner:
+        """The step of the plan that a step of one of the runs is."""
+        if not isinstance(owner, StepCount):
+            return owner
+        pairs = self._paired(run)
+        return next((step for step, count in pairs if count is owner), self)
+
+    def _paired(self, run: Run) -> Iterable[tuple[StepCount, StepCount]]:
+        return zip(self._steps, run.counts.steps[self._hidden :], strict=False)
+
+    def _end(self, run: Run, failed: bool) -> None:
+        report = run.report()
+        if failed:
+            gone = report.filtered + report.skipped + report.folded
+            report.written, report.left_over = 0, report.read + report.expanded - gone
+        self._add(self._ended, report)
+        self._bad += run.counts.bad
+        self._unencodable += run.counts.unencodable
+        for step, count in self._paired(run):
+            total = count.total()
+            step.skipped += total.skipped
+            step.retried += total.retried
+
+    def _add(self, together: Report, report: Report) -> None:
+        together.add(report)
+        for total, step in zip(together.steps, report.steps[self._hidden :], strict=False):
+            total.records_in += step.records_in
+            total.records_out += step.records_out
+            total.retried += step.retried
+
+    def report(self) -> Report:
+        """The sums of all that was done so far."""
+        with self._lock:
+            together = replace(self._ended, steps=list(map(replace, self._ended.steps)))
+            for run in self._runs:
+                self._add(together, run.report())
+        return together
+
+    @property
+    def counts(self) -> Counts:
+        """The same as the counts of a run."""
+        report = self.report()
+        return Counts(
+            steps=self._steps,
+            read=report.read,
+            bad=self._bad,
+            unencodable=self._unencodable,
+            written=report.written,
+            bytes_in=lambda: report.bytes_in,
+            bytes_out=report.bytes_out,
+        )
