@@ -99,13 +99,13 @@ CASES = {
         view(source(), step(seconds=38, cpu=9.7, workers=4), sink(), queues=(queue(),)),
         "step-computes",
         "enrich",
-        ["whole core", "fewer workers"],
+        ["one at a time", "fewer workers"],
     ),
     "workers that compute in turns": (
         view(source(), step(seconds=9.5, cpu=9.3, workers=8), sink(), queues=(queue(),)),
         "step-computes",
         "enrich",
-        ["its workers compute for 93%", "whole core", "fewer workers, or none"],
+        ["its workers compute for 93%", "one at a time", "fewer workers, or none"],
     ),
     "a generator that waits": (
         view(source(), step(seconds=9, cpu=0.2, opaque=True), sink()),
@@ -141,7 +141,7 @@ CASES = {
         view(source(), step(seconds=9, cpu=3.0), sink(), cpu=3.3, delayed=6.5),
         "step-computes",
         "enrich",
-        ["it computes", "no processor was free for 6.5 s"],
+        ["it computes", "threads waited 6.5 s together"],
     ),
     "a queue that is full of what a slow output does not take": (
         view(

@@ -168,10 +168,10 @@ def _of_an_end(work: Work, text: str) -> Verdict:
 def _of_a_step(work: Work, text: str, rest: float, view: View) -> Verdict:
     step, computes = work.step, min(work.computes * _ready(view), 1.0)
     together = min((work.cpu or 0.0) / view.seconds, 1.0)
-    if work.workers > 1 and together > SATURATED:
+    if work.workers > 1 and (together > SATURATED or (together >= BUSY and computes >= COMPUTES)):
         text = f"step {step.name}: its workers compute for {together:.0%} of the wall time"
-        text += f"{_figures(work, view)}; together they take a whole core"
-        lever = "fewer workers, or none: Python computes in one thread at a time; a faster function"
+        text += f"{_figures(work, view)}; one at a time, as Python does"
+        lever = "fewer workers, or none: they only take turns; a faster function"
         if view.transfers > 1:
             lever = "make its function faster, or split the inputs over processes"
         return Verdict("step-computes", step.name, text, lever)
