@@ -276,9 +276,7 @@ def _delayed(view: View) -> list[str]:
     """Others want the processor too: that is no step's fault, and alone the run would be faster."""
     if view.delayed < HELD_UP * view.seconds:
         return []
-    return [
-        f"no processor was free for {view.delayed:.1f} s in which its threads could have gone on"
-    ]
+    return [f"its threads waited {view.delayed:.1f} s together for a processor that was free"]
 
 
 def _shares(threads: list[Thread], view: View) -> str:
