@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 
@@ -27,21 +26,20 @@ class Together:
         self._runs: list[Run] = []
         self._lock = threading.Lock()
 
-    @contextmanager
-    def one(self, run: Run) -> Iterator[None]:
-        """While one of the runs goes on, in this thread; one that fails has published nothing."""
+    def carry_out(self, run: Run, action: Callable[[Run], Report]) -> Report:
+        """One of the runs, in this thread; of one that fails, nothing was published."""
         run.watch = self._watch.inside(partial(self._whose, run))
         with self._lock:
             self._runs.append(run)
-        failed = True
+        report: Report | None = None
         try:
             with self._watch.section(SINK, ELSE):
-                yield
-            failed = False
+                report = action(run)
+            return report
         finally:
             with self._lock:
                 self._runs.remove(run)
-                self._end(run, failed)
+                self._end(run, report or _unpublished(run.report()))
 
     def _whose(self, run: Run, owner: Owner) -> Owner:
         """The step of the plan that a step of one of the runs is."""
@@ -53,11 +51,7 @@ class Together:
     def _paired(self, run: Run) -> Iterable[tuple[StepCount, StepCount]]:
         return zip(self._steps, run.counts.steps[self._hidden :], strict=False)
 
-    def _end(self, run: Run, failed: bool) -> None:
-        report = run.report()
-        if failed:
-            gone = report.filtered + report.skipped + report.folded
-            report.written, report.left_over = 0, report.read + report.expanded - gone
+    def _end(self, run: Run, report: Report) -> None:
         self._add(self._ended, report)
         self._bad += run.counts.bad
         self._unencodable += run.counts.unencodable
@@ -94,3 +88,10 @@ class Together:
             bytes_in=lambda: report.bytes_in,
             bytes_out=report.bytes_out,
         )
+
+
+def _unpublished(report: Report) -> Report:
+    """Of a run that failed: whatever was not dropped on purpose is left over."""
+    gone = report.filtered + report.skipped + report.folded
+    left_over = report.read + report.expanded - gone
+    return replace(report, written=0, left_over=left_over)

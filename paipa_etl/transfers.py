@@ -212,9 +212,9 @@ class Transfers:
         if job.target.scheme == LOCAL:
             self._template.check_real(job.target)
             os.makedirs(os.path.dirname(job.target.target) or ".", exist_ok=True)
-        with self._run.stop.waking(run.abort), self._together.one(run):
+        with self._run.stop.waking(run.abort):
             try:
-                return plan.run(run)
+                return self._together.carry_out(run, plan.run)
             except (BadRecord, DamagedInput) as error:  # half of what was, half of what is
                 self._check_unchanged(job, error)
                 raise
