@@ -10,9 +10,10 @@ import os
 import signal
 import sys
 import types
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from paipa_etl.cli.arguments import parse_arguments
+from paipa_etl.cli.reporting import ReportMissing
 from paipa_etl.cli.standard_error import make_unfailing
 from paipa_etl.errors import PaipaError, StuckWorker, describe
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 BROKEN_PIPE = 141
-REJECTS = 4
 SOON = 0.01  # seconds after which a signal that came at a bad moment is tried again
 TRIES = 100  # so often at the most: a module of the user's may take for ever to import
 
@@ -30,7 +30,7 @@ class Interrupted(BaseException):
     """A signal asks the run to end."""
 
     def __init__(self, number: int) -> None:
-        super().__init__(number)
+        super().__init__()
         self.number = number
 
 
@@ -54,22 +54,8 @@ def main(argv: list[str]) -> int:
     _handle_signals()
     try:
         return action(arguments)
-    except Interrupted as interrupt:
-        print("paipa-etl: interrupted before the end of the run", file=sys.stderr)
-        return 128 + interrupt.number
-    except BrokenPipeError:
-        from paipa_etl.cli.screen import drop_standard_output
-
-        drop_standard_output()
-        return BROKEN_PIPE
-    except SystemExit:  # an exit() in a step is no end of ours: 0 would mean that all was done
-        print("paipa-etl: a step called exit(): the run was given up", file=sys.stderr)
-        return 1
-    except StuckWorker as stuck:
-        _leave(stuck)
-    except Exception as error:
-        _complain(error, arguments)
-        return error.exit_code if isinstance(error, PaipaError) else 1
+    except BaseException as error:
+        return _ended(error, arguments.verbose)
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -89,8 +75,7 @@ def _run(arguments: argparse.Namespace) -> int:
         from paipa_etl.cli import transfers
 
         return transfers.run(pipeline, arguments)
-    report = screen.run(pipeline, arguments)
-    return REJECTS if report.skipped else 0
+    return screen.run(pipeline, arguments)
 
 
 def _handle_signals() -> None:
@@ -125,19 +110,55 @@ def _would_be_ignored(frame: types.FrameType | None) -> bool:
     return False
 
 
-def _leave(stuck: StuckWorker) -> NoReturn:
-    """End now: the thread in a step that does not return would hold up the interpreter."""
-    print(f"paipa-etl: {describe(stuck)}\n{stuck.stacks}", file=sys.stderr, flush=True)
+def _ended(error: BaseException, verbose: int) -> int:
+    """Say what ended the run, and then whether the report is missing; the exit code."""
+    missing = error if isinstance(error, ReportMissing) else None
+    failure = missing.failure if missing else error
+    code = _tell(failure, verbose) if failure else 0
+    if missing:
+        print(f"paipa-etl: {missing}", file=sys.stderr)
+        code = code or missing.code or missing.exit_code
+    if isinstance(failure, StuckWorker):  # its thread would hold up the interpreter
+        sys.stderr.flush()
+        os._exit(code)
+    return code
+
+
+def _tell(failure: BaseException, verbose: int) -> int:
+    """Say what ended the run; its exit code."""
+    match failure:
+        case Interrupted():
+            print("paipa-etl: interrupted before the end of the run", file=sys.stderr)
+            return 128 + failure.number
+        case BrokenPipeError():
+            from paipa_etl.cli.screen import drop_standard_output
+
+            drop_standard_output()
+            return BROKEN_PIPE
+        case SystemExit():  # an exit() in a step is no end of ours: 0 would mean that all was done
+            print("paipa-etl: a step called exit(): the run was given up", file=sys.stderr)
+            return 1
+        case StuckWorker():
+            return _tell_stuck(failure)
+        case Exception():
+            _complain(failure, verbose)
+            return failure.exit_code if isinstance(failure, PaipaError) else 1
+    raise failure
+
+
+def _tell_stuck(stuck: StuckWorker) -> int:
+    """Say where it is stuck, and what ended the run before; the exit code is that one's."""
+    print(f"paipa-etl: {describe(stuck)}\n{stuck.stacks}", file=sys.stderr)
     cause = stuck.__cause__
     if isinstance(cause, Interrupted):
-        os._exit(128 + cause.number)
+        return 128 + cause.number
     if cause is not None and not isinstance(cause, GeneratorExit):
-        print(f"paipa-etl: {describe(cause)}", file=sys.stderr, flush=True)
-    os._exit(cause.exit_code if isinstance(cause, PaipaError) else 1)
+        print(f"paipa-etl: {describe(cause)}", file=sys.stderr)
+    return cause.exit_code if isinstance(cause, PaipaError) else 1
 
 
-def _complain(error: Exception, arguments: argparse.Namespace) -> None:
-    if arguments.verbose >= 2:
+def _complain(error: Exception, verbose: int) -> None:
+    if verbose >= 2:
         import traceback
 
         traceback.print_exception(error)

@@ -12,25 +12,27 @@ from typing import TextIO
 
 from paipa_etl import Pipeline, Report, write
 from paipa_etl.clash import check_not_same
+from paipa_etl.cli.reporting import reported
 from paipa_etl.errors import OutputError, PlanError, shown
 from paipa_etl.location import LOCAL, parse
 from paipa_etl.run import Run
 
+REJECTS = 4
 FIRST = 5  # records that a dry run shows
 
 
-def run(pipeline: Pipeline, arguments: argparse.Namespace) -> Report:
-    """Run the pipeline; tell the report, also into a file, after a failure too."""
+def run(pipeline: Pipeline, arguments: argparse.Namespace) -> int:
+    """Run the pipeline; tell the report, also into a file, after a failure too; the exit code."""
     this = _new_run(pipeline, arguments)
     if arguments.report:
         check_report(arguments.report, pipeline, this)
-    try:
+
+    def carry_out() -> int:
         report = pipeline.run(this)
-    finally:
-        if arguments.report:
-            write_report(arguments.report, this.report())
-    _tell(report, arguments)
-    return report
+        _tell(report, arguments)
+        return REJECTS if report.skipped else 0
+
+    return reported(arguments.report, this.report, carry_out)
 
 
 def _new_run(pipeline: Pipeline, arguments: argparse.Namespace) -> Run:
@@ -87,21 +89,6 @@ def check_report(path: str, pipeline: Pipeline, run: Run) -> None:
         raise PlanError(f"{target} is both the output and the report")
     if not os.path.isdir(os.path.dirname(os.path.realpath(target.target))):
         raise OutputError(f"{target}: the directory of the report does not exist")
-
-
-def write_report(path: str, report: Report) -> None:
-    """Write the report: a page where the name says so, JSON otherwise."""
-    import json
-
-    try:
-        if path.lower().endswith((".html", ".htm")):
-            text = report.to_html()
-        else:
-            text = json.dumps(report.to_dict(), indent=2, ensure_ascii=False) + "\n"
-        with open(path, "w", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(text)
-    except OSError as error:
-        raise OutputError(f"{path}: {error.strerror} (only the report is missing)") from error
 
 
 def show(pipeline: Pipeline, *, records: bool) -> None:

@@ -9,11 +9,10 @@ from typing import Any
 
 from paipa_etl import Pipeline
 from paipa_etl.cli.progress import LOG_EVERY
-from paipa_etl.cli.screen import check_report, form_of, write_report
+from paipa_etl.cli.reporting import reported
+from paipa_etl.cli.screen import REJECTS, check_report, form_of
 from paipa_etl.debugger import Debugger, LiveTable
 from paipa_etl.transfers import TransferReport, Transfers
-
-REJECTS = 4
 
 
 def run(pipeline: Pipeline, arguments: argparse.Namespace) -> int:
@@ -32,13 +31,20 @@ def run(pipeline: Pipeline, arguments: argparse.Namespace) -> int:
     )
     if arguments.report:
         check_report(arguments.report, pipeline, pipeline.new_run())
-    try:
-        report = transfers.run()
-    finally:
-        if shown:
-            shown.close()
-        if arguments.report:
-            write_report(arguments.report, transfers.report)
+
+    def carry_out() -> int:
+        try:
+            report = transfers.run()
+        finally:
+            if shown:
+                shown.close()
+        return _tell(report, arguments)
+
+    return reported(arguments.report, lambda: transfers.report, carry_out)
+
+
+def _tell(report: TransferReport, arguments: argparse.Namespace) -> int:
+    """Say what failed, and how much was done; the exit code."""
     for line in report.failures:
         print(f"paipa-etl: failed: {line}", file=sys.stderr)
     told = report.failed or report.skipped or arguments.verbose or sys.stderr.isatty()
