@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import types
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from paipa_etl.cli.arguments import parse_arguments
@@ -37,25 +38,34 @@ class Interrupted(BaseException):
 def entry() -> None:
     """What the installed command runs."""
     make_unfailing()
-    code = main(sys.argv[1:])
-    for number in (*SIGNALS, signal.SIGALRM):  # what was done is done, and the code says so
-        signal.signal(number, signal.SIG_IGN)
+    try:
+        code = main(sys.argv[1:])
+    finally:
+        for number in (*SIGNALS, signal.SIGALRM):  # what was done is done, and the code says so
+            signal.signal(number, signal.SIG_IGN)
     sys.exit(code)
 
 
 def main(argv: list[str]) -> int:
     """Run the command; the exit code."""
-    if argv[:1] == ["cleanup"]:
-        from paipa_etl.cli import cleanup
-
-        arguments, action = cleanup.parse_arguments(argv[1:]), cleanup.run
-    else:
-        arguments, action = parse_arguments(argv), _run
     _handle_signals()
+    try:
+        arguments, action = _parsed(argv)
+    except Interrupted as interrupt:
+        return _tell(interrupt, verbose=0)
     try:
         return action(arguments)
     except BaseException as error:
         return _ended(error, arguments.verbose)
+
+
+def _parsed(argv: list[str]) -> tuple[argparse.Namespace, Callable[[argparse.Namespace], int]]:
+    """The arguments, and what carries them out."""
+    if argv[:1] != ["cleanup"]:
+        return parse_arguments(argv), _run
+    from paipa_etl.cli import cleanup
+
+    return cleanup.parse_arguments(argv[1:]), cleanup.run
 
 
 def _run(arguments: argparse.Namespace) -> int:

@@ -83,6 +83,15 @@ def test_while_waiting_on_standard_input(
 
 
 @pytest.mark.parametrize(("number", "code"), SIGNALS)
+def test_while_the_arguments_are_read(tmp_path: Path, number: int, code: int) -> None:
+    with running(tmp_path, "--files-from", "-", "out.jsonl") as process:
+        assert process.stdin
+        process.stdin.write(b"#" * (1 << 17))  # more than the pipe holds: the list is being read
+        process.send_signal(number)
+        assert_ends(process, tmp_path, code)
+
+
+@pytest.mark.parametrize(("number", "code"), SIGNALS)
 @pytest.mark.parametrize("writer", [False, True])
 def test_while_waiting_on_a_fifo(tmp_path: Path, number: int, code: int, writer: bool) -> None:
     fifo = tmp_path / "in.jsonl"
