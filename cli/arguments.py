@@ -93,6 +93,12 @@ def _from_file(
     return inputs, output
 
 
+def _path(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("an empty path is no file")
+    return text
+
+
 def _count(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"not a number from 1: {text!r}")
@@ -147,7 +153,7 @@ def _parser() -> argparse.ArgumentParser:
     add("-q", "--quiet", action="store_true", help="say nothing but errors")
     add("-v", "--verbose", action="count", default=0, help="tell the report; -vv: tracebacks")
     add("--debug", action="store_true", help="show what each step costs, and what to do about it")
-    add("--report", metavar="FILE", help="write the report there: run.json, or run.html to look at")
+    add("--report", type=_path, metavar="FILE", help="write the report there: run.json, run.html")
     add("--version", action="version", version=f"paipa-etl {__version__}", help=HIDDEN)
     return parser
 

@@ -31,6 +31,14 @@ def load(spec: str, kind: str) -> Any:
     return found if arguments is None else found(*arguments, **keywords)
 
 
+def file_of(spec: str) -> str | None:
+    """The file in which a function was found that is loaded; a lambda has none."""
+    home = spec.strip().partition(":")[0]
+    if home.endswith(".py"):
+        return os.path.expanduser(home)
+    return getattr(sys.modules.get(home), "__file__", None)
+
+
 def _lambda(text: str) -> Any:
     try:
         tree = ast.parse(text, "<command line>", mode="eval")

@@ -71,10 +71,11 @@ def _parsed(argv: list[str]) -> tuple[argparse.Namespace, Callable[[argparse.Nam
 def _run(arguments: argparse.Namespace) -> int:
     import warnings
 
-    from paipa_etl.cli import plan, process, screen
+    from paipa_etl.cli import plan, process, refusals, screen
 
     warnings.showwarning = screen.show_warning
     pipeline = plan.build(arguments)
+    refusals.check(pipeline, arguments)
     if arguments.explain or arguments.dry_run:
         screen.show(pipeline, records=arguments.dry_run)
         return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from paipa_etl.errors import OutputError, describe
+from paipa_etl.errors import OutputError, PlanError, describe
 
 if TYPE_CHECKING:
     from paipa_etl import Report
@@ -45,11 +45,16 @@ def reported(path: str | None, report: Callable[[], Report], carry_out: Callable
 def _write(
     path: str, report: Callable[[], Report], failure: BaseException | None = None, code: int = 0
 ) -> None:
+    from paipa_etl.location import parse  # here: --help needs none of it
+
     hidden = OSError if failure is None else BaseException  # nothing may hide a failure
     try:
-        text = _text(path, report())
+        told = report()
+        if isinstance(failure, PlanError) and not told.read:
+            return  # what was refused has none, and may have been for the sake of that file
+        text = _text(path, told)
         if text:
-            with open(path, "w", encoding="utf-8", errors="backslashreplace") as file:
+            with open(parse(path).target, "w", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(text)
     except hidden as problem:
         raise ReportMissing(path, problem, failure, code) from failure

@@ -10,11 +10,10 @@ from dataclasses import replace
 from itertools import islice
 from typing import TextIO
 
-from paipa_etl import Pipeline, Report, write
+from paipa_etl import Pipeline, Report
 from paipa_etl.clash import check_not_same
 from paipa_etl.cli.reporting import reported
-from paipa_etl.errors import OutputError, PlanError, shown
-from paipa_etl.location import LOCAL, parse
+from paipa_etl.errors import OutputError, shown
 from paipa_etl.run import Run
 
 REJECTS = 4
@@ -24,8 +23,6 @@ FIRST = 5  # records that a dry run shows
 def run(pipeline: Pipeline, arguments: argparse.Namespace) -> int:
     """Run the pipeline; tell the report, also into a file, after a failure too; the exit code."""
     this = _new_run(pipeline, arguments)
-    if arguments.report:
-        check_report(arguments.report, pipeline, this)
 
     def carry_out() -> int:
         report = pipeline.run(this)
@@ -72,23 +69,6 @@ def _tell(report: Report, arguments: argparse.Namespace) -> None:
         print(f"paipa-etl: {report}", file=sys.stderr)
     for step in report.steps if arguments.verbose else ():
         print(f"  {step.name}: {step.records_in:,} in, {step.records_out:,} out", file=sys.stderr)
-
-
-def check_report(path: str, pipeline: Pipeline, run: Run) -> None:
-    """Refuse a report that would overwrite the data, or could not be written when all is done."""
-    target = parse(path)
-    if target.scheme != LOCAL:
-        raise PlanError(f"--report takes a path, not {target}")
-    check_not_same(pipeline.source, write(path), run, "an input and the report")
-    sink = getattr(pipeline.sink, "location", None)
-    if (
-        sink
-        and sink.scheme == LOCAL
-        and os.path.realpath(sink.target) == os.path.realpath(target.target)
-    ):
-        raise PlanError(f"{target} is both the output and the report")
-    if not os.path.isdir(os.path.dirname(os.path.realpath(target.target))):
-        raise OutputError(f"{target}: the directory of the report does not exist")
 
 
 def show(pipeline: Pipeline, *, records: bool) -> None:

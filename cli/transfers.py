@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from typing import Any
 
 from paipa_etl import Pipeline
 from paipa_etl.cli.progress import LOG_EVERY
+from paipa_etl.cli.refusals import own_files
 from paipa_etl.cli.reporting import reported
-from paipa_etl.cli.screen import REJECTS, check_report, form_of
+from paipa_etl.cli.screen import REJECTS, form_of
 from paipa_etl.debugger import Debugger, LiveTable
+from paipa_etl.location import parse
 from paipa_etl.transfers import TransferReport, Transfers
 
 
@@ -28,9 +31,8 @@ def run(pipeline: Pipeline, arguments: argparse.Namespace) -> int:
         arguments.skip_done,
         shown.heard if shown else None,
         Debugger(reporters) if debug or arguments.report else None,
+        _spared(arguments),
     )
-    if arguments.report:
-        check_report(arguments.report, pipeline, pipeline.new_run())
 
     def carry_out() -> int:
         try:
@@ -41,6 +43,14 @@ def run(pipeline: Pipeline, arguments: argparse.Namespace) -> int:
         return _tell(report, arguments)
 
     return reported(arguments.report, lambda: transfers.report, carry_out)
+
+
+def _spared(arguments: argparse.Namespace) -> dict[str, str]:
+    """What no output may replace, by its real path: the user's own files, the report."""
+    files = [*own_files(arguments)]
+    if arguments.report:
+        files.append((parse(arguments.report).target, "the report"))
+    return {os.path.realpath(path): role for path, role in files}
 
 
 def _tell(report: TransferReport, arguments: argparse.Namespace) -> int:

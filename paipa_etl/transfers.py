@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from paipa_etl import steps
@@ -104,6 +105,7 @@ class Transfers:
         skip_done: bool,
         heard: Callable[[TransferReport], None] | None,
         debugger: Debugger | None = None,
+        spared: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         if not (isinstance(plan.source, FileSource) and isinstance(plan.sink, FileSink)):
             raise PlanError("transfers go from locations to locations")
@@ -112,6 +114,8 @@ class Transfers:
         self._plan, self._source, self._sink = plan, plan.source, plan.sink
         self._template = Template(plan.sink.location)
         self._fail_fast, self._skip_done = fail_fast, skip_done
+        self._spared = spared
+        """What no output may replace, by its real path, and what it is."""
         self._memory = max(plan.max_memory // transfers, 1)
         step = steps.map(self.transfer, workers=transfers, ordered=False, queue=max(transfers, 2))
         self._outer = Pipeline(IterableSource(self._jobs()), [step])
@@ -161,12 +165,19 @@ class Transfers:
             if key in self._planned:
                 problem = f"two inputs would be written to {job.target}"
                 raise PlanError(f"{problem}; {{path}} or {{index}} tells them apart")
+            self._check_spared(job.target)
             self._planned.add(key)
             inputs.add(hash(job.entry.location.target))
         if self._template.location.scheme in {place.scheme for place in self._source.locations}:
             both = inputs & self._planned
             if both:
                 raise PlanError(f"{self._template.location}: an output would replace an input")
+
+    def _check_spared(self, target: Location) -> None:
+        if self._spared and target.scheme == LOCAL:
+            role = self._spared.get(os.path.realpath(target.target))
+            if role:
+                raise PlanError(f"{target} is both {role} and an output")
 
     def _jobs(self) -> Iterator[Job]:
         """The jobs whose names were checked: what appeared meanwhile waits for another run."""

@@ -32,6 +32,53 @@ def test_a_report_that_would_cost_data(paipa: Any, files: Path, report: str, cod
     assert b"report" in done.stderr
 
 
+@pytest.mark.parametrize("step", ["mine.py:keep", "mine:keep@2", "link.py:keep"])
+@pytest.mark.parametrize("name", ["mine.py", "./link.py"])
+@pytest.mark.parametrize("role", ["report", "output"])
+def test_the_file_of_a_step_is_neither_report_nor_output(
+    paipa: Any, files: Path, step: str, name: str, role: str
+) -> None:
+    (files / "mine.py").write_text("def keep(record):\n    return record\n")
+    (files / "link.py").symlink_to("mine.py")
+    before = contents(files)
+    words = ["-o", name] if role == "output" else ["-o", "out.jsonl", "--report", name]
+    done = paipa("in.jsonl", "-t", "jsonl", "--map", step, *words)
+    assert (done.returncode, contents(files)) == (2, before)
+    said = f"paipa-etl: {name} is both the file of a step and the {role}\n"
+    assert done.stderr == said.encode()
+
+
+@pytest.mark.parametrize(
+    ("words", "roles"),
+    [
+        (["new.jsonl", "--report", "./list.txt"], "the list of inputs and the report"),
+        (["list.txt"], "the list of inputs and the output"),
+        (["{stem}.txt"], "the list of inputs and an output"),
+        (["new/{stem}.json", "--report", "new/list.json"], "the report and an output"),
+    ],
+)
+def test_the_list_of_inputs_and_the_report_are_no_outputs(
+    paipa: Any, files: Path, words: list[str], roles: str
+) -> None:
+    (files / "list.jsonl").write_bytes(b"1\n")
+    (files / "list.txt").write_text("list.jsonl\n")
+    (files / "new").mkdir()
+    (files / "new" / "list.json").write_bytes(OLD)
+    before = contents(files)
+    done = paipa("--files-from", "list.txt", *words)
+    assert (done.returncode, contents(files)) == (2, before)
+    assert done.stderr.endswith(f" is both {roles}\n".encode())
+    assert (files / "new" / "list.json").read_bytes() == OLD
+
+
+@pytest.mark.parametrize("out", ["out.jsonl", "{stem}.txt"])
+def test_a_report_of_no_name_is_refused(paipa: Any, files: Path, out: str) -> None:
+    before = contents(files)
+    done = paipa("in.jsonl", out, "--report", "")
+    assert (done.returncode, contents(files)) == (2, before)
+    assert done.stderr.endswith(b"argument --report: an empty path is no file\n")
+
+
 def test_a_dry_run_refuses_what_the_run_would(paipa: Any, files: Path) -> None:
     done = paipa("in.jsonl", "in.jsonl", "-n")
     assert (done.returncode, done.stdout) == (2, b"")

@@ -1,0 +1,53 @@
+"""What the command refuses to write over, before anything is read: what it was given itself."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterator
+
+from paipa_etl import Pipeline, read, write
+from paipa_etl.clash import check_not_same
+from paipa_etl.cli.functions import file_of
+from paipa_etl.errors import OutputError, PlanError
+from paipa_etl.location import LOCAL, Location, parse
+from paipa_etl.run import Run
+
+
+def check(pipeline: Pipeline, arguments: argparse.Namespace) -> None:
+    """Refuse an output or a report that would cost the user a file."""
+    run = pipeline.new_run()
+    if arguments.report:
+        _check_report(arguments.report, pipeline, run)
+    for path, role in own_files(arguments):
+        given = read(Location(LOCAL, path)).source
+        check_not_same(given, pipeline.sink, run, f"{role} and the output")
+        if arguments.report:
+            check_not_same(given, write(arguments.report), run, f"{role} and the report")
+
+
+def own_files(arguments: argparse.Namespace) -> Iterator[tuple[str, str]]:
+    """The files that the command was given beside its data, and what each is."""
+    if arguments.files_from not in (None, "-"):
+        yield arguments.files_from, "the list of inputs"
+    for kind, value in arguments.steps:
+        path = None if kind in ("limit", "skip") else file_of(value)
+        if path:
+            yield path, "the file of a step"
+
+
+def _check_report(path: str, pipeline: Pipeline, run: Run) -> None:
+    """Refuse a report that would overwrite the data, or could not be written when all is done."""
+    target = parse(path)
+    if target.scheme != LOCAL:
+        raise PlanError(f"--report takes a path, not {target}")
+    check_not_same(pipeline.source, write(path), run, "an input and the report")
+    sink = getattr(pipeline.sink, "location", None)
+    if (
+        sink
+        and sink.scheme == LOCAL
+        and os.path.realpath(sink.target) == os.path.realpath(target.target)
+    ):
+        raise PlanError(f"{target} is both the output and the report")
+    if not os.path.isdir(os.path.dirname(os.path.realpath(target.target))):
+        raise OutputError(f"{target}: the directory of the report does not exist")
