@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from math import inf
 
 from paipa_etl import Pipeline
 from paipa_etl.cli.progress import LOG_EVERY, PROGRESS, Progress
@@ -31,6 +32,9 @@ def _reporters(pipeline: Pipeline, arguments: argparse.Namespace, form: str) -> 
     if sink is not None and sink.scheme == STANDARD and sys.stdout.isatty() and form == "tty":
         # The records are on the screen themselves, and would be drawn over.
         form = "log" if arguments.progress == "tty" or arguments.debug else "off"
-    if arguments.debug and not arguments.quiet:
-        return [LiveTable() if form in ("tty", "off") else LogLines(every=LOG_EVERY)]
-    return [] if form == "off" else [PROGRESS[form]()]
+    progress: list[Reporter] = [] if form == "off" else [PROGRESS[form]()]
+    if not arguments.debug or arguments.quiet:
+        return progress
+    if arguments.progress != "auto":  # asked for: no table comes between
+        return [*progress, LogLines(every=inf)]
+    return [LiveTable() if form in ("tty", "off") else LogLines(every=LOG_EVERY)]

@@ -13,7 +13,7 @@ from paipa_etl.cli.progress import LOG_EVERY
 from paipa_etl.cli.refusals import own_files
 from paipa_etl.cli.reporting import reported
 from paipa_etl.cli.screen import REJECTS, form_of
-from paipa_etl.debugger import Debugger, LiveTable
+from paipa_etl.debugger import Debugger, LiveTable, LogLines
 from paipa_etl.location import parse
 from paipa_etl.transfers import TransferReport, Transfers
 
@@ -22,15 +22,17 @@ def run(pipeline: Pipeline, arguments: argparse.Namespace) -> int:
     """Carry all transfers out; the exit code is the first failure's."""
     form = form_of(arguments)
     debug = arguments.debug and not arguments.quiet
-    shown = None if debug or form == "off" else FORMS[form]()
-    reporters = [LiveTable()] if debug else []
+    asked = arguments.progress != "auto"
+    shown = FORMS[form]() if form != "off" and (asked or not debug) else None
+    reporters = [LiveTable()] if debug and not asked else []
+    debugger = Debugger(reporters) if debug or arguments.report else None
     transfers = Transfers(
         pipeline,
         arguments.transfers,
         arguments.fail_fast,
         arguments.skip_done,
         shown.heard if shown else None,
-        Debugger(reporters) if debug or arguments.report else None,
+        debugger,
         _spared(arguments),
     )
 
@@ -40,6 +42,8 @@ def run(pipeline: Pipeline, arguments: argparse.Namespace) -> int:
         finally:
             if shown:
                 shown.close()
+            if debug and asked and debugger and debugger.view:
+                LogLines().finish(debugger.view)
         return _tell(report, arguments)
 
     return reported(arguments.report, lambda: transfers.report, carry_out)

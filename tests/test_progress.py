@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import pty
+import re
 import struct
 import subprocess
 import termios
@@ -65,6 +66,27 @@ def test_json_is_of_all_inputs_by_their_stored_bytes(paipa: Command) -> None:
     assert told[-1]["bytes"] == told[-1]["total_bytes"] == size
     assert told[-1]["records"] == 30_000
     assert told[-1]["finished"]
+
+
+@pytest.mark.parametrize("out", ["out.jsonl", "out/{stem}.jsonl"])
+@pytest.mark.parametrize(
+    ("form", "line"),
+    [
+        ("json", r'\{"seconds": .*\}\n'),
+        ("log", r"paipa-etl: .*, \d+ s.*\n"),
+        ("tty", r"\r.*\r *\r"),
+        ("off", ""),
+    ],
+)
+def test_progress_that_is_asked_for_goes_on_before_the_table(
+    paipa: Command, form: str, line: str, out: str
+) -> None:
+    done = paipa(SAMPLE, out, "--limit", "10", "--progress", form, "--debug")
+    assert done.returncode == 0, done.stderr
+    before, head, table = re.split(r"(\d+\.\d s, cpu .*\n)", done.stderr.decode())
+    assert re.fullmatch(f"({line})+", before)
+    assert head
+    assert table.startswith("step ")
 
 
 def test_a_failed_run_says_so_last(paipa: Command) -> None:
