@@ -51,6 +51,7 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
         parser.print_help()
         parser.exit(2)
     arguments.steps = getattr(arguments, "steps", None) or []
+    arguments.given = {word.partition("=")[0] for word in argv}
     arguments.inputs, arguments.output = _split(operands, arguments, parser)
     return arguments
 

@@ -82,7 +82,7 @@ def _run(arguments: argparse.Namespace) -> int:
     process.settle(pipeline)
     if arguments.insecure:
         print("paipa-etl: warning: certificates and host keys are not verified", file=sys.stderr)
-    if plan.is_many(pipeline):
+    if plan.is_many(arguments):
         from paipa_etl.cli import transfers
 
         return transfers.run(pipeline, arguments)

@@ -9,16 +9,18 @@ from typing import Any
 
 from paipa_etl import Pipeline, read, write
 from paipa_etl.errors import PlanError
+from paipa_etl.location import parse
+from paipa_etl.names import as_typed, is_template
 from paipa_etl.run import MAX_MEMORY
 from paipa_etl.stores import StoreOptions
 
 
 def build(arguments: argparse.Namespace) -> Pipeline:
     """The pipeline that the arguments describe; nothing is opened."""
+    _check_fields(arguments)
     source = read(*arguments.inputs, from_=arguments.from_, max_record=arguments.max_record)
-    sink = write(
-        arguments.output, to=arguments.to, level=arguments.level, clobber=not arguments.no_clobber
-    )
+    output = as_typed(parse(arguments.output))
+    sink = write(output, to=arguments.to, level=arguments.level, clobber=not arguments.no_clobber)
     put = {"method": "PUT"} if arguments.http_put else {}
     made = [_step(kind, value, arguments) for kind, value in arguments.steps]
     memory = arguments.max_memory or MAX_MEMORY
@@ -31,12 +33,17 @@ def build(arguments: argparse.Namespace) -> Pipeline:
     )
 
 
-def is_many(pipeline: Pipeline) -> bool:
+def is_many(arguments: argparse.Namespace) -> bool:
     """Whether each input has an output of its own."""
-    from paipa_etl.names import is_template
+    return is_template(parse(arguments.output))
 
-    location = getattr(pipeline.sink, "location", None)
-    return location is not None and is_template(location)
+
+def _check_fields(arguments: argparse.Namespace) -> None:
+    """Refuse options for many outputs where there is one, unless they are defaults of variables."""
+    for option in ("--transfers", "--skip-done"):
+        if option in arguments.given and not is_many(arguments):
+            needed = "one output for each input: a field such as {stem} in the output's name"
+            raise PlanError(f"{option} needs {needed}")
 
 
 def _options(arguments: argparse.Namespace, words: dict[str, Any]) -> StoreOptions:

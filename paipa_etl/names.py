@@ -6,6 +6,7 @@ Whatever an input is called, its output stays under what stands before the first
 from __future__ import annotations
 
 import os
+import re
 import string
 from dataclasses import dataclass, replace
 
@@ -14,6 +15,8 @@ from paipa_etl.location import LITERAL, LOCAL, Location, folder_of
 from paipa_etl.stores.suffixes import without_suffixes
 
 FIELDS = ("stem", "name", "index", "path")
+_FIELD = re.compile(r"\{[A-Za-z_]+([:!][^{}]*)?\}")
+_DOUBLED = re.compile(r"\{(\{[A-Za-z_]+([:!][^{}]*)?\})\}")
 
 
 def is_template(location: Location) -> bool:
@@ -25,6 +28,20 @@ def is_template(location: Location) -> bool:
     except ValueError:
         return False
     return any(field in FIELDS for field in found)
+
+
+def as_typed(location: Location) -> Location:
+    """An output that somebody typed: a ``{word}`` in it is a field, and ``{{word}}`` is none.
+
+    Raises ``PlanError`` for one that is not known.
+
+    >>> as_typed(Location(LOCAL, "out/{{stem}}.jsonl")).target
+    'out/{stem}.jsonl'
+    """
+    if _FIELD.search(location.target.replace("{{", "").replace("}}", "")):
+        Template(location)  # raises
+        return location
+    return replace(location, target=_DOUBLED.sub(r"\1", location.target))
 
 
 @dataclass(frozen=True)
@@ -41,7 +58,8 @@ class Template:
         for _, field, _, conversion in parts:
             if conversion or field not in (None, *FIELDS):
                 known = ", ".join(f"{{{name}}}" for name in FIELDS)
-                raise PlanError(f"{self.location}: {{{field}}} is no field; known: {known}")
+                problem = f"{{{field}}} is no field; known: {known}"
+                raise PlanError(f"{self.location}: {problem} (a brace of its own is doubled)")
 
     @property
     def root(self) -> str:

@@ -101,3 +101,67 @@ def test_a_target_that_ends_with_a_slash(paipa: Any, files: Path) -> None:
     before = contents(files)
     assert paipa("in.jsonl", "new/").returncode == 6
     assert contents(files) == before
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "new/{Stem}.jsonl",
+        "{stme}",
+        "{indx:03}.jsonl",
+        "{stem}-{Name}",
+        "{stem}-{.jsonl",
+        "{word!r}",
+    ],
+)
+@pytest.mark.parametrize("words", [["-o"], ["-n", "-o"]])
+def test_a_field_that_is_mistyped(paipa: Any, files: Path, name: str, words: list[str]) -> None:
+    before = contents(files)
+    done = paipa("in.jsonl", "out.jsonl", *words, name)
+    assert (done.returncode, done.stdout, contents(files)) == (2, b"", before)
+    assert b"a brace of its own is doubled" in done.stderr
+    assert not (files / "new").exists()
+
+
+def test_the_known_fields_are_told(paipa: Any, files: Path) -> None:
+    done = paipa("in.jsonl", "{Stem}.jsonl")
+    said = b"paipa-etl: {Stem}.jsonl: {Stem} is no field; known: {stem}, {name}, {index}, {path} "
+    assert done.stderr.startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("typed", "name"),
+    [
+        ("{{Stem}}.jsonl", "{Stem}.jsonl"),
+        ("{{stem}}.jsonl", "{stem}.jsonl"),
+        ("{stem}-{{stem}}.jsonl", "in-{stem}.jsonl"),
+        ("{.jsonl", "{.jsonl"),
+        ("{}{1}.jsonl", "{}{1}.jsonl"),
+    ],
+)
+def test_braces_of_the_name_itself(paipa: Any, files: Path, typed: str, name: str) -> None:
+    done = paipa("in.jsonl", typed)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert (files / name).read_bytes() == b"1\n2\n"
+    assert set(contents(files)) == {"in.jsonl", "out.jsonl", name}
+
+
+@pytest.mark.parametrize("option", ["--transfers=2", "--transfers=4", "--skip-done"])
+@pytest.mark.parametrize("out", ["-", "new.jsonl", "{{stem}}.jsonl"])
+def test_options_for_many_outputs_need_a_field(
+    paipa: Any, files: Path, option: str, out: str
+) -> None:
+    before = contents(files)
+    done = paipa("in.jsonl", out, option)
+    assert (done.returncode, done.stdout, contents(files)) == (2, b"", before)
+    name = option.partition("=")[0]
+    assert done.stderr.startswith(f"paipa-etl: {name} needs one output for each input".encode())
+    assert paipa("in.jsonl", "{stem}.new", option).returncode == 0
+
+
+def test_a_variable_for_many_outputs_means_nothing_for_one(
+    paipa: Any, files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PAIPA_ETL_TRANSFERS", "2")
+    monkeypatch.setenv("PAIPA_ETL_SKIP_DONE", "1")
+    assert paipa("in.jsonl").stdout == b"1\n2\n"
