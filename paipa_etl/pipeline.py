@@ -173,7 +173,7 @@ class Pipeline:
         self._check()
         from paipa_etl.runners.started import StartedRun
 
-        return StartedRun(self.run, run)
+        return StartedRun(self.run, run, self.source)
 
     async def run_async(self) -> Report:
         """``run()`` for an event loop, which it does not hold up; cancelled, it aborts the run."""

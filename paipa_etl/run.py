@@ -140,16 +140,22 @@ class Run:
         self.batch, self._rest = batch, iter(batch.records or ())
         return self._rest
 
-    def counted(self, records: Iterable[Any]) -> Generator[Any, None, None]:
-        """The records of a source that knows nothing of them but their order."""
+    def counted(
+        self, records: Iterable[Any], until: Stop | None = None
+    ) -> Generator[Any, None, None]:
+        """The records of a source that knows nothing of them but their order.
+
+        ``until``: what ends the reading before its records do, where that is not as usual.
+        """
+        until = until or self.reading_stop
         self.batch = None
         try:
             # Looked at before the next one is asked for: a record that was taken is not lost.
-            for record in () if self.reading_stop.is_set else records:
+            for record in () if until.is_set else records:
                 self._position += 1
                 self.counts.read += 1
                 yield record
-                if self.reading_stop.is_set:
+                if until.is_set:
                     break
             if self.stop.is_set:
                 raise Stopped  # the wait for a record was cut short, which is no end of them

@@ -103,6 +103,71 @@ def test_whoever_puts_is_told_of_the_end(tmp_path: Path, workers: int | None, ho
         run.wait()
 
 
+@pytest.mark.parametrize("workers", WORKERS)
+@pytest.mark.parametrize("begun", [False, True])
+def test_what_was_put_before_a_stop_is_carried_through(workers: int | None, begun: bool) -> None:
+    for _ in range(20):
+        feed, out = Feed(), list[int]()
+        with Pipeline(feed, plan(workers), out).start() as run:
+            feed.put_all(range(100))
+            if begun:
+                wait_for(lambda: run.report.read)
+            run.stop()
+            with pytest.raises(FeedClosed):
+                feed.put(1)
+        assert out == [n * 2 for n in range(100)]
+        assert (run.report.read, run.report.written, run.report.left_over) == (100, 100, 0)
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+def test_every_put_that_was_accepted_before_a_stop_is_written(workers: int | None) -> None:
+    feed, accepted = Feed(limit=8), list[int]()
+
+    def numbers() -> Iterator[int]:
+        for n in range(10**6):
+            yield n
+            accepted.append(n)  # it was put: the next one is asked for
+
+    def put() -> None:
+        with pytest.raises(FeedClosed):
+            feed.put_all(numbers())
+
+    thread = threading.Thread(target=put)
+    with Pipeline(feed, plan(workers), out := []).start() as run:
+        thread.start()
+        wait_for(lambda: len(accepted) > 1000)
+        run.stop()
+        thread.join()
+    assert out == [n * 2 for n in accepted]
+    assert run.report.balanced
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+def test_a_put_that_waits_for_room_is_told_of_a_stop(workers: int | None) -> None:
+    feed, go_on, refused = Feed(limit=2), threading.Event(), threading.Event()
+
+    def put() -> None:
+        with pytest.raises(FeedClosed):
+            feed.put_all(range(100))
+        refused.set()
+
+    def wait(n: int) -> int:
+        go_on.wait(20)
+        return n
+
+    thread = threading.Thread(target=put)
+    held = [steps.map(wait, workers=workers and 1, queue=1)] if workers else [steps.map(wait)]
+    with Pipeline(feed, held, out := []).start() as run:
+        thread.start()
+        wait_for(lambda: feed._channel.statistics().items == 2 and feed._channel._givers.turns)
+        run.stop()
+        assert refused.wait(20), "while the steps are held up"
+        go_on.set()
+        thread.join()
+    assert out == list(range(run.report.read))
+    assert run.report.written == run.report.read >= 2
+
+
 def test_a_feed_is_read_once() -> None:
     feed = Feed()
     feed.finish()

@@ -14,6 +14,7 @@ from paipa_etl.formats.batch import NUMBERED, size_of
 from paipa_etl.report import Report
 from paipa_etl.run import Run
 from paipa_etl.runners import janitor
+from paipa_etl.sources.live import stop_reading
 from paipa_etl.stop import Stopped
 from paipa_etl.turns import LoopTurn
 
@@ -27,8 +28,8 @@ class StartedRun:
     A live source is finished first, and an exception in the block aborts the run.
     """
 
-    def __init__(self, carry_out: Callable[[Run], Report], run: Run) -> None:
-        self._carry_out, self._run = carry_out, run
+    def __init__(self, carry_out: Callable[[Run], Report], run: Run, source: object = None) -> None:
+        self._carry_out, self._run, self._source = carry_out, run, source
         self._failure: BaseException | None = None
         self._ended: Callable[[], object] = lambda: None
         self._thread = threading.Thread(target=self._work, name="paipa-run")
@@ -73,8 +74,11 @@ class StartedRun:
         return self.report
 
     def stop(self) -> None:
-        """End the reading: what was read goes through the steps, and the output is published."""
-        self._run.reading_stop.set()
+        """End the reading: what was read goes through the steps, and the output is published.
+
+        What was put into a feed is read first; it takes nothing more.
+        """
+        stop_reading(self._source, self._run)
 
     def abort(self) -> None:
         """End it now: nothing is published."""

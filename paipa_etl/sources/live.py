@@ -22,8 +22,8 @@ class Feed:
     """A source that any threads put records into, while one run reads them; ``put`` waits for room.
 
     Holds at most ``limit`` records, or ``max_bytes`` of text and binary data in them. It
-    ends with ``finish()``. Once the run that reads it has ended, ``put`` raises
-    ``FeedClosed``. It is read once.
+    ends with ``finish()``, as it does when the run is stopped: what was put is read. Then, and
+    once the run that reads it has ended, ``put`` raises ``FeedClosed``. It is read once.
     """
 
     def __init__(self, limit: int = LIMIT, max_bytes: int = MAX_BYTES) -> None:
@@ -57,15 +57,20 @@ class Feed:
         finish = self.finish
         with run.reading(), run.reading_stop.waking(finish), run.finishing.waking(finish):
             try:
-                yield from run.counted(self._taken(run))
+                yield from run.counted(self._taken(run), run.stop)
             finally:
                 self._channel.abandon()
 
-    def end(self, run: Run) -> None:
-        """The run has ended, even if it never began to read: whoever puts is told.
+    def stop(self, run: Run) -> None:
+        """The run is to end early, even if it never began to read: it reads what was put.
 
         Of a feed that another run reads, a second one has nothing to say.
         """
+        if self._reader in (None, run.stop):
+            self.finish()
+
+    def end(self, run: Run) -> None:
+        """The run has ended, even if it never began to read: whoever puts is told."""
         if self._reader in (None, run.stop):
             self._reader = run.stop
             self._channel.abandon()
@@ -91,6 +96,13 @@ def ending(source: object, run: Run) -> Generator[None, None, None]:
     finally:
         if isinstance(source, Feed):
             source.end(run)
+
+
+def stop_reading(source: object, run: Run) -> None:
+    """End the reading early, but for what a feed has taken: whoever put that was not refused."""
+    if isinstance(source, Feed):
+        source.stop(run)
+    run.reading_stop.set()
 
 
 @dataclass(frozen=True)
