@@ -117,14 +117,30 @@ def _parse_text(text: str, plain: bool) -> Location:
         path = "/" + unquote(path)
         _check_nul(path)
         return Location(LOCAL, path)
+    problem = _problem(scheme, text)
+    if problem and "@" in text:  # whatever it seems to be, it may be a part of the password
+        problem = "a / ? # or @ of a password is written as %2F …"
+    if problem:
+        raise PlanError(f"not a URL: {scheme}://… ({problem})")
+    return Location(scheme, text)
+
+
+def _problem(scheme: str, url: str) -> str:
+    """What is wrong with the host or the port, in words that quote nothing: it may be secret."""
     from urllib.parse import urlsplit
 
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "its host is no name and no address; that of IPv6 stands in brackets: [::1]"
+    if scheme not in NETWORK:
+        return ""
+    if not parts.hostname:
+        return f"its host is missing: {scheme}://host/path"
     with suppress(ValueError):
-        parts = urlsplit(text)
-        if scheme not in NETWORK or parts.port != 0:
-            return Location(scheme, text)
-    # What urllib says of it quotes the user info; so does a port that is part of a password.
-    raise PlanError(f"not a URL: {scheme}://… (a / ? # or @ of a password is written as %2F …)")
+        if parts.port != 0:
+            return ""
+    return "its port is no number from 1 to 65535"
 
 
 def _check_nul(path: str) -> None:

@@ -71,6 +71,28 @@ def test_what_is_no_location_is_a_plan_error(spec: Any) -> None:
         parse(spec)
 
 
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("http://127.0.0.1:99999/a.jsonl", "its port is no number from 1 to 65535"),
+        ("http://127.0.0.1:0/a.jsonl", "its port is no number from 1 to 65535"),
+        ("sftp://127.0.0.1:hidden/a.jsonl", "its port is no number from 1 to 65535"),
+        ("http://[::1/a.jsonl", "its host is no name and no address; that of IPv6 stands in"),
+        ("http://", "its host is missing: http://host/path"),
+        ("https://:80/a", "its host is missing: https://host/path"),
+        ("sftp:///a?hidden", "its host is missing: sftp://host/path"),
+        ("https://bob:hid/den@example.org/a", "a / ? # or @ of a password is written as"),
+        ("https://bob:hidden@example.org:99999/a", "a / ? # or @ of a password is written as"),
+        ("https://bob:hidden@/a", "a / ? # or @ of a password is written as"),
+    ],
+)
+def test_what_is_wrong_with_a_url_is_told_and_nothing_of_it_quoted(url: str, problem: str) -> None:
+    with pytest.raises(PlanError) as caught:
+        parse(url)
+    assert str(caught.value).startswith(f"not a URL: {url.partition(':')[0]}://… ({problem}")
+    assert "hid" not in str(caught.value)
+
+
 def test_an_escaped_nul_in_a_file_url_is_a_plan_error() -> None:
     with pytest.raises(PlanError):
         parse("file:///tmp/a%00b")
