@@ -48,15 +48,15 @@ def entry() -> None:
 
 def main(argv: list[str]) -> int:
     """Run the command; the exit code."""
-    _handle_signals()
+    arguments: argparse.Namespace | None = None
     try:
+        _handle_signals()
         arguments, action = _parsed(argv)
-    except Interrupted as interrupt:
-        return _tell(interrupt, verbose=0)
-    try:
         return action(arguments)
     except BaseException as error:
-        return _ended(error, arguments.verbose)
+        if arguments is None and isinstance(error, SystemExit):  # help, or a complaint
+            raise
+        return _ended(error, arguments.verbose if arguments else 0)
 
 
 def _parsed(argv: list[str]) -> tuple[argparse.Namespace, Callable[[argparse.Namespace], int]]:
