@@ -554,9 +554,26 @@ def test_silence_ends_in_time(sent: int | None) -> None:
             over.set()
 
 
-def test_nobody_listens() -> None:
-    with pytest.raises(InputUnavailable, match="connection refused"):
-        content(f"http://127.0.0.1:{free_port()}/")
+@pytest.mark.parametrize(("words", "attempts"), [({}, 3), ({"retries": 5}, 6), ({"retries": 1}, 2)])
+def test_nobody_listens(words: dict[str, Any], attempts: int) -> None:
+    """That is mostly a mistyped name: it is tried as often as was said, or a few times."""
+    source = read(f"http://127.0.0.1:{free_port()}/", transport_params={"backoff": 0.01, **words})
+    with pytest.raises(InputUnavailable, match=rf"refused \(given up after {attempts} attempts\)"):
+        source.run()
+
+
+def test_nobody_listens_any_more() -> None:
+    """A server that has answered in this run may start again: all attempts are made."""
+    run, options = Run(), StoreOptions({"backoff": 0.01})
+    with site(lambda asked: asked.part(DATA, len(DATA) // 2, ETag=ETAG)) as server:
+        pieces = remote.pieces(parse(server.root), run, options)
+        next(pieces)
+    with pytest.raises(InputUnavailable, match=r"refused \(given up after 6 attempts\)"):
+        list(pieces)
+    with pytest.raises(InputUnavailable, match=r"refused \(given up after 6 attempts\)"):
+        list(remote.pieces(parse(f"{server.root}other"), run, options))
+    run.over()
+    run.close_clients()
 
 
 # Proxies

@@ -31,6 +31,7 @@ from paipa_etl import (
 from paipa_etl.clients import Clients
 from paipa_etl.location import parse
 from paipa_etl.run import Run
+from paipa_etl.sources import remote
 from paipa_etl.sources.files import FileSource
 from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.cleaning import Leftovers
@@ -177,6 +178,21 @@ def test_two_hundred_resets_at_random(
     while faults < 200:
         s3_proxy.reset(plan)
         assert content(s3, "long.bin", clients, backoff=0.001, retries=30) == DATA
+
+
+@pytest.mark.usefixtures("moto")  # what is opened once for the process is open then
+def test_a_store_that_has_answered_may_start_again(tmp_path: Path, engine: str) -> None:
+    """Nobody listens: that is tried as often as what else may pass, when somebody did before."""
+    run = Run()
+    with servers.moto(tmp_path) as place:
+        place.put("long.bin", DATA)
+        options = StoreOptions(place.options["transport_params"])
+        pieces = remote.pieces(parse(place.url("long.bin")), run, options)
+        next(pieces)
+    with pytest.raises(InputUnavailable, match=r"refused \(given up after 6 attempts\)"):
+        list(pieces)
+    run.over()
+    run.close_clients()
 
 
 @pytest.mark.parametrize("code", [500, 502, 503, 429])

@@ -25,7 +25,7 @@ class ProtocolTarget:
     def __init__(self, location: Location, clobber: bool, run: Run, options: StoreOptions) -> None:
         self._file_object: Any = None
         check_words(location, options, ProtocolFile.words)
-        self._attempts = Attempts(location, options.retry(), run.aborted, OutputError)
+        self._attempts = Attempts(location, options, run.clients, run.aborted, OutputError)
         self._file = ProtocolFile(location, options, run.clients)
         self._temporary = f"{self._file.path}.{os.urandom(8).hex()}.paipa-tmp"
         self._clobber, self._location = clobber, location

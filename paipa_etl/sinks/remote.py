@@ -13,7 +13,6 @@ from typing import Any
 from paipa_etl.background import Task
 from paipa_etl.errors import OutputError, PaipaWarning, PlanError
 from paipa_etl.location import Location
-from paipa_etl.retries import Retry
 from paipa_etl.run import PARTS, Run
 from paipa_etl.sinks import Target, WriteStore, register
 from paipa_etl.stop import Stop
@@ -26,6 +25,7 @@ FULL_SIZE_PARTS = 4_800  # parts of the first size: 25 GB; a store takes 10,000
 ROUND = 256 << 10  # bytes, of which GCS wants each part to be a multiple
 DOUBLED_EVERY = 520  # parts: the largest objects that S3 takes, 5 TiB, end in parts of 5 GiB
 DROP_WITHIN = 2.0  # seconds that an abort may take to remove the parts
+DROP_WORDS = StoreOptions({"retries": 1, "backoff": 0.1})
 
 
 def size_of_part(number: int, first: int) -> int:
@@ -49,10 +49,15 @@ class UploadTarget:
     cached = False
 
     def __init__(
-        self, location: Location, writer: ObjectWriter, clobber: bool, run: Run, retry: Retry
+        self,
+        location: Location,
+        writer: ObjectWriter,
+        clobber: bool,
+        run: Run,
+        options: StoreOptions,
     ) -> None:
         self._location, self._writer, self._clobber = location, writer, clobber
-        self._stop, self._retry = run.aborted, retry
+        self._stop, self._options, self._clients = run.aborted, options, run.clients
         share = run.share(PARTS)
         usual = min(writer.part_size, share // 2) // ROUND * ROUND
         self._first = max(writer.least_part, usual)
@@ -67,7 +72,8 @@ class UploadTarget:
         self._open = True
 
     def _attempt(self, action: Callable[[], Any]) -> None:
-        Attempts(self._location, self._retry, self._stop, OutputError).call(action)
+        attempts = Attempts(self._location, self._options, self._clients, self._stop, OutputError)
+        attempts.call(action)
 
     def write(self, data: bytes) -> None:
         """Add to the upload; waits while all parts that may be on their way are."""
@@ -123,8 +129,8 @@ class UploadTarget:
             self._drop()
 
     def _drop(self) -> None:
-        stop, kept = Stop(), Retry(1, backoff=0.1)
-        attempts = Attempts(self._location, kept, stop, OutputError)
+        stop = Stop()
+        attempts = Attempts(self._location, DROP_WORDS, self._clients, stop, OutputError)
         task = Task(lambda: attempts.call(self._writer.abort))
         if task.ended(DROP_WITHIN):
             with contextlib.suppress(Exception):
@@ -178,7 +184,7 @@ def open_upload(location: Location, clobber: bool, run: Run, options: StoreOptio
         raise PlanError(f"{location}: an output is one object, and that is a wildcard")
     writer = object_of(location, options, run.clients)
     if writer is not None:
-        return UploadTarget(location, writer, clobber, run, options.retry())
+        return UploadTarget(location, writer, clobber, run, options)
     if not clobber:
         words = ", ".join(sorted(options.transport_params))
         raise PlanError(f"{location}: --no-clobber does not go with {words}")

@@ -50,7 +50,7 @@ def stat(location: Location, run: Run, options: StoreOptions) -> Entry:
     reader = object_of(location, options, run.clients)
     if reader is None:
         return Entry(location)
-    attempts = Attempts(location, options.retry(), run.reading_stop, InputError)
+    attempts = Attempts(location, options, run.clients, run.reading_stop, InputError)
     found: Entry = attempts.call(reader.stat)
     return found
 
@@ -63,9 +63,11 @@ def expand(location: Location, run: Run, options: StoreOptions) -> Iterable[Entr
     lister = object_of(location, options, run.clients) if location.is_glob else None
     if lister is None:
         return (Entry(location),)
-    attempts = Attempts(location, options.retry(), run.reading_stop, InputError)
+    attempts = Attempts(location, options, run.clients, run.reading_stop, InputError)
     itself: Entry | None = attempts.call(partial(found, lister))
-    return (itself,) if itself else matching(lister, location, options, run.reading_stop)
+    if itself:
+        return (itself,)
+    return matching(lister, location, options, run.clients, run.reading_stop)
 
 
 def found(reader: ObjectReader) -> Entry | None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from threading import Event
 from typing import NoReturn, TypeVar
 
+from paipa_etl.clients import Clients
 from paipa_etl.errors import (
     InputError,
     InputUnavailable,
@@ -13,13 +15,14 @@ from paipa_etl.errors import (
     PlanError,
 )
 from paipa_etl.location import Location
-from paipa_etl.retries import LONGEST, Retry
+from paipa_etl.retries import LONGEST
 from paipa_etl.stop import Stop, Stopped
+from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.port import StoreFailure
 from paipa_etl.waits import waker
 
 T = TypeVar("T")
-REFUSED = 2  # further attempts where nobody listens
+REFUSED = 2  # further attempts where nobody has listened yet, and nobody said how many
 Kind = type[InputError] | type[OutputError]
 UNAVAILABLE: dict[Kind, Kind] = {InputError: InputUnavailable, OutputError: OutputUnavailable}
 
@@ -28,10 +31,16 @@ class Attempts:
     """How often one request has failed; waits before it is made again, or gives up.
 
     Used by one thread. A stop ends the waits for the network and those between attempts.
+    ``clients`` are the run's, whose requests know together which stores have answered.
     """
 
-    def __init__(self, location: Location, retry: Retry, stop: Stop, kind: Kind) -> None:
-        self._location, self._retry, self._stop, self._kind = location, retry, stop, kind
+    def __init__(
+        self, location: Location, options: StoreOptions, clients: Clients, stop: Stop, kind: Kind
+    ) -> None:
+        self._location, self._stop, self._kind = location, stop, kind
+        self._retry, self._told = options.retry(), "retries" in options.transport_params
+        store = tuple(location.target.split("/", 3)[:3])  # "s3:", "", and the bucket
+        self._answered = clients.get(("answered", store), Event, id)
         self._failed = 0
 
     def call(self, action: Callable[[], T]) -> T:
@@ -40,9 +49,12 @@ class Attempts:
             while True:
                 self.go_on()
                 try:
-                    return action()
+                    found = action()
                 except StoreFailure as error:
                     failure = error
+                else:
+                    self._answered.set()
+                    return found
                 self.failed(failure)
 
     def go_on(self) -> None:
@@ -53,13 +65,16 @@ class Attempts:
     def progressed(self) -> None:
         """Bytes came: whatever fails now fails for the first time."""
         self._failed = 0
+        self._answered.set()
 
     def failed(self, failure: StoreFailure) -> None:
         """Wait before the next attempt; raises ours where there is none."""
         self.go_on()
         self._failed += 1
-        # Nobody listens: that is seldom for a moment, and mostly a name that was mistyped.
-        hopeless = failure.kind == "refused" and self._failed > REFUSED
+        if failure.kind != "refused":
+            self._answered.set()
+        # Nobody has ever listened: that is seldom for a moment, and mostly a mistyped name.
+        hopeless = self._failed > REFUSED and not (self._told or self._answered.is_set())
         may = failure.again and not hopeless
         seconds = self._retry.delay(failure, self._failed) if may else None
         if seconds is None:

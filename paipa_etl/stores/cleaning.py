@@ -24,7 +24,8 @@ class Leftovers:
     """What was left over under a location: everything whose name begins like it."""
 
     def __init__(self, location: Location, options: StoreOptions, clients: Clients) -> None:
-        self._location, self._options, self._stop = location, options, Stop()
+        self._location, self._options = location, options
+        self._clients, self._stop = clients, Stop()
         self._store: UploadLister
         if location.scheme == LOCAL:
             self._store = LocalFiles()
@@ -36,7 +37,7 @@ class Leftovers:
         self._store = store
 
     def _attempts(self) -> Attempts:
-        return Attempts(self._location, self._options.retry(), self._stop, OutputError)
+        return Attempts(self._location, self._options, self._clients, self._stop, OutputError)
 
     def __iter__(self) -> Iterator[Upload]:
         """Each of them, a page of the listing in memory."""

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from functools import partial
 
+from paipa_etl.clients import Clients
 from paipa_etl.errors import InputError
 from paipa_etl.location import Location, glob_prefix
 from paipa_etl.stop import Stop
@@ -45,12 +46,12 @@ def matches(pattern: str, text: str) -> bool:
 
 
 def matching(
-    lister: ObjectLister, location: Location, options: StoreOptions, stop: Stop
+    lister: ObjectLister, location: Location, options: StoreOptions, clients: Clients, stop: Stop
 ) -> Iterator[Entry]:
     """The objects that a wildcard stands for, sorted; raises where there is none."""
     wanted = pattern_of(location.target)
     found = False
-    for entry in _listed(lister, location, options, stop):
+    for entry in _listed(lister, location, options, clients, stop):
         if wanted.fullmatch(entry.location.target) and not entry.location.target.endswith("/"):
             found = True
             yield entry
@@ -59,14 +60,14 @@ def matching(
 
 
 def _listed(
-    lister: ObjectLister, location: Location, options: StoreOptions, stop: Stop
+    lister: ObjectLister, location: Location, options: StoreOptions, clients: Clients, stop: Stop
 ) -> Iterator[Entry]:
     """All objects under what stands before the first wildcard, page by page."""
     prefix, more = glob_prefix(location.target), None
     behind = location.target[len(prefix) :]
     deep = "/" in behind or "**" in behind
     while True:
-        attempts = Attempts(location, options.retry(), stop, InputError)
+        attempts = Attempts(location, options, clients, stop, InputError)
         entries, more = attempts.call(partial(lister.list_page, prefix, deep, more))
         yield from entries
         if more is None:

@@ -11,6 +11,7 @@ from contextlib import closing
 from itertools import chain
 
 from paipa_etl.background import side_by_side
+from paipa_etl.clients import Clients
 from paipa_etl.errors import InputError
 from paipa_etl.location import Location
 from paipa_etl.run import RANGES, Run
@@ -34,7 +35,7 @@ def ranged(reader: ObjectReader, location: Location, run: Run, options: StoreOpt
     budget = run.share(RANGES) if run.background else RANGE
     length = min(RANGE, max(budget // 2, SMALL))
     stop = Stop()  # of this input: the run may read others after it
-    fetch = Fetch(reader, location, options, stop)
+    fetch = Fetch(reader, location, options, run.clients, stop)
     with run.reading_stop.waking(stop.set), closing(fetch.first(length)) as body:
         size = fetch.size
         if body.end is None or size is None or body.end >= size or not body.ranges:
@@ -57,16 +58,21 @@ class Fetch:
     """One object as it was when it was first asked for; several threads fetch parts of it."""
 
     def __init__(
-        self, reader: ObjectReader, location: Location, options: StoreOptions, stop: Stop
+        self,
+        reader: ObjectReader,
+        location: Location,
+        options: StoreOptions,
+        clients: Clients,
+        stop: Stop,
     ) -> None:
-        self._reader, self._location, self._stop = reader, location, stop
-        self._retry = options.retry()
+        self._reader, self._location, self._options = reader, location, options
+        self._clients, self._stop = clients, stop
         self._ranges = True
         self._stamp: str | None = None
         self.size: int | None = None
 
     def _attempts(self) -> Attempts:
-        return Attempts(self._location, self._retry, self._stop, InputError)
+        return Attempts(self._location, self._options, self._clients, self._stop, InputError)
 
     def first(self, length: int) -> Body:
         """The answer with the first bytes; where only some came that cannot be pinned, all."""
