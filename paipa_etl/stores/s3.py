@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
-from typing import Any, TypeVar
+from typing import Any
 
 from paipa_etl.clients import Clients
-from paipa_etl.errors import MissingDependency, PlanError
 from paipa_etl.location import Location
-from paipa_etl.stores import CONNECT_TIMEOUT, StoreOptions
+from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.buckets import bucket_and_key, key_of, url_of
-from paipa_etl.stores.failures import AGAIN, answered, transport
 from paipa_etl.stores.port import CHUNK, Body, Entry, Part, StoreFailure, Upload
-from paipa_etl.stores.secrets import guard
+from paipa_etl.stores.s3_client import shared, told
 
 PART_SIZE = 5 << 20  # bytes of a part, the least that S3 takes
-CONNECTIONS = 128  # that a client keeps open: as many as transfers may run at once
-CODES = {"SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "Throttling"}
-CODES |= {"ThrottlingException", "RequestTimeTooSkewed", "ConditionalRequestConflict"}
-T = TypeVar("T")
 
 
 class S3Object:
@@ -34,7 +28,7 @@ class S3Object:
     def __init__(self, location: Location, options: StoreOptions, clients: Clients) -> None:
         self._location, self._options = location, options
         self._bucket, self._key = bucket_and_key(location)
-        self._client = options.word("client", None) or _shared(options, clients)
+        self._client = options.word("client", None) or shared(options, clients)
         self._version = options.word("version_id", None)
         self._upload: str | None = None
         self._parts: dict[int, str] = {}
@@ -46,7 +40,7 @@ class S3Object:
     def _call(self, verb: str, **words: Any) -> Any:
         """One request about the object; what it fails with is raised as a store's failure."""
         words |= {"Bucket": self._bucket}
-        return _told(lambda: getattr(self._client, verb)(**words), self._options.timeout)
+        return told(lambda: getattr(self._client, verb)(**words), self._options.timeout)
 
     # Reading
 
@@ -237,75 +231,5 @@ def _base64(digest: Any) -> str:
 def _chunks(body: Any, timeout: float) -> Iterator[bytes]:
     """The bytes of an answer as they are stored; the connection is given back, or up."""
     with closing(body):
-        while chunk := _told(lambda: body.read(CHUNK), timeout):
+        while chunk := told(lambda: body.read(CHUNK), timeout):
             yield chunk
-
-
-def _told(action: Callable[[], T], timeout: float) -> T:
-    """What a call to the library gives; its failure as a store's, without its own text."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    try:
-        return action()
-    except ClientError as error:
-        answer = error.response
-        code = answer.get("Error", {}).get("Code", "")
-        message = answer.get("Error", {}).get("Message") or ""
-        meta = answer.get("ResponseMetadata", {})
-        status, headers = meta.get("HTTPStatusCode", 0), meta.get("HTTPHeaders", {})
-        if code in CODES and status not in AGAIN:
-            status = 503
-        failure = answered(status, "" if code.isdigit() else code, message, headers)
-    except (OSError, BotoCoreError, EOFError, ValueError) as error:
-        failure = transport(error, timeout) or _unsent(error)
-    raise failure
-
-
-def _unsent(error: Exception) -> StoreFailure:
-    """A request that the library did not send: no credentials, or a name that cannot be."""
-    kind = type(error).__name__
-    if "Credential" in kind or "Token" in kind or "Profile" in kind or "SSO" in kind:
-        problem = f"no credentials that can be used ({kind}): set AWS_ACCESS_KEY_ID and its secret"
-        return StoreFailure(f"{problem}, or AWS_PROFILE", kind="denied")
-    return StoreFailure(f"the request could not be made ({kind})")
-
-
-def _shared(options: StoreOptions, clients: Clients) -> Any:
-    """The run's client for these options."""
-    words = dict(options.word("client_kwargs", {}))
-    if options.endpoint_url:
-        words.setdefault("endpoint_url", options.endpoint_url)
-    if options.insecure:
-        words.setdefault("verify", False)
-    key = ("s3", options.timeout, *sorted((name, str(value)) for name, value in words.items()))
-    return clients.get(key, lambda: _client(words, options.timeout), lambda client: client.close())
-
-
-def _client(words: dict[str, Any], timeout: float) -> Any:
-    guard(words)
-    try:
-        from botocore.config import Config
-        from botocore.session import get_session  # boto3's is one around it, and 4 MB more
-    except ImportError as error:
-        raise MissingDependency("s3://", "s3") from error
-    # Attempts are made by us, a range at a time; MD5 is what every server of the protocol knows.
-    config = Config(
-        connect_timeout=min(CONNECT_TIMEOUT, timeout),
-        read_timeout=timeout,
-        retries={"total_max_attempts": 1},
-        max_pool_connections=CONNECTIONS,
-        tcp_keepalive=True,
-        request_checksum_calculation="when_required",
-        response_checksum_validation="when_required",
-    )
-    given = words.pop("config", None)
-    try:
-        merged = config.merge(given) if given else config
-        client = get_session().create_client("s3", config=merged, **words)
-        # The client's own: to ask the session would look elsewhere for what was given, too.
-        found = client._request_signer._credentials
-        guard(*((found.secret_key, found.token) if found else ()))
-        return client
-    except Exception as error:
-        problem = f"a client for S3 cannot be made: {type(error).__name__}"
-    raise PlanError(f"{problem}; see region, profile and client_kwargs")
