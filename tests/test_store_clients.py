@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import http.server
 import os
+import re
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +14,10 @@ import pytest
 from conftest import SAMPLE
 
 from paipa_etl import InputError, OutputError, Pipeline, read, steps, write
+from paipa_etl.clients import Clients
+from paipa_etl.location import parse
+from paipa_etl.stores import StoreOptions
+from paipa_etl.stores.cleaning import Leftovers
 
 PART = 5 << 20  # the smallest part that the protocol allows
 WORD = "x" * 1000
@@ -149,6 +154,81 @@ def test_s3_is_transformed_in_stream_and_published_whole(s3: Any) -> None:
     assert "Uploads" not in s3.list_multipart_uploads(Bucket="bucket")
     with pytest.raises(InputError, match="missing"):
         read("s3://bucket/missing", **words).run()
+
+
+class Page(http.server.BaseHTTPRequestHandler):
+    """Answers to everything alike: a login page, a portal, somebody else's API."""
+
+    protocol_version = "HTTP/1.1"
+    status, body = 200, b""
+
+    def answer(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.send_response(self.status)
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", str(len(self.body)))
+        self.send_header("Location", "/login")
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(self.body)
+
+    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = answer  # noqa: N815
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Tests are quiet."""
+
+
+@pytest.fixture(params=["boto3", "obstore"])
+def no_store(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[type[Page]]:
+    """What answers at the endpoint that the environment names, for each engine of S3."""
+    if request.param == "boto3":
+        monkeypatch.setattr("paipa_etl.stores.s3_fast.FastS3Object._made", lambda self: None)
+    page = type("Page", (Page,), {})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), page) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+        monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        yield page
+        server.shutdown()
+        thread.join()
+
+
+def fails_in_our_words(words: str) -> None:
+    """Whatever is asked of S3 fails so, with its location, and is not worth another attempt."""
+    for name in ("x.jsonl", "a/*.jsonl", "x*y.jsonl", "a/**/x.jsonl"):
+        with pytest.raises(InputError, match=rf"^s3://logs/{re.escape(name)}: {words}") as read_of:
+            read(f"s3://logs/{name}").run()
+        assert read_of.value.exit_code == 3
+    for lines, clobber in (([WORD], True), ([WORD], False), ([WORD] * 12_000, True)):
+        sink = write("s3://clean/x.txt", clobber=clobber)
+        with pytest.raises(OutputError, match=f"^s3://clean/x.txt: {words}") as write_of:
+            Pipeline(lines, [], sink).run()
+        assert write_of.value.exit_code == 6
+    clients = Clients()
+    with pytest.raises(OutputError, match=f"^s3://clean/: {words}"):
+        list(Leftovers(parse("s3://clean/"), StoreOptions(), clients))
+    clients.close()
+
+
+@pytest.mark.parametrize(
+    "body", [b"<html><p>Log in</p></html>", b"<!doctype html><br>Log in & on", b'{"ok": true}']
+)
+def test_an_endpoint_that_is_no_s3_is_named_as_that(no_store: type[Page], body: bytes) -> None:
+    """It takes everything that is sent, and calls it a success."""
+    no_store.body = body
+    fails_in_our_words("what answers is not an S3 store: is the endpoint right")
+
+
+@pytest.mark.parametrize("status", [301, 307, 308])
+def test_an_endpoint_that_redirects_everything(no_store: type[Page], status: int) -> None:
+    """Asked for the region of the bucket, which boto3 looks for then, it redirects too."""
+    no_store.status = status
+    fails_in_our_words("the store redirects to elsewhere: are its region and the endpoint right")
 
 
 def test_credentials_that_are_given_are_looked_for_nowhere_else(

@@ -160,6 +160,16 @@ def test_a_reset_at_each_of_the_first_and_last_bytes(
             assert s3_proxy.bytes_down <= 2 * whole + 1_000
 
 
+def test_a_look_and_a_listing_are_cut_in_their_heads(s3: Place, s3_proxy: FaultProxy) -> None:
+    """What is left of a head must not pass for an answer: nothing matches, or it has no time."""
+    for n in range(3):
+        s3.put(f"cut/{n}.txt", b"%d\n" % n)
+    for number in (0, 1):  # whether there is an object of that name; the listing
+        for after in range(0, 240, 24):
+            s3_proxy.reset(once(number, Fault("cut", after)))
+            assert list(read(s3.url("cut/*.txt"), **s3.options)) == ["0", "1", "2"], after
+
+
 def test_two_hundred_resets_at_random(
     s3: Place, s3_proxy: FaultProxy, engine: str, clients: Clients
 ) -> None:

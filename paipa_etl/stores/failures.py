@@ -19,6 +19,7 @@ from paipa_etl.stores.secrets import redacted
 
 AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 KINDS = {401: "denied", 403: "denied", 404: "missing", 410: "missing", 412: "changed"}
+ELSEWHERE = "the store redirects to elsewhere: are its region and the endpoint right?"
 WORDS = {
     400: "the store refused the request",
     401: "access denied: no valid credentials",
@@ -27,6 +28,7 @@ WORDS = {
     410: "it is gone",
     412: "changed while it was read",
     429: "the store asks for fewer requests",
+    **dict.fromkeys((301, 302, 303, 307, 308), ELSEWHERE),
     503: "the store is busy",
 }
 CUT = (

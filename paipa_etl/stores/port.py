@@ -21,7 +21,8 @@ class StoreFailure(Exception):
 
     ``again``: it may pass, and is tried again, not before ``after`` seconds where the
     store said so. ``kind``: "missing", "denied", "changed" (it is not the object that
-    it was), "exists" (it was to be created), "refused" (nobody listens), or nothing.
+    it was), "exists" (it was to be created), "refused" (nobody listens), "strange" (no
+    answer of such a store, or a cut one), or nothing.
     """
 
     def __init__(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from operator import itemgetter
 from typing import Any
 
 from paipa_etl.clients import Clients
@@ -13,9 +14,10 @@ from paipa_etl.location import Location
 from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.buckets import bucket_and_key, key_of, url_of
 from paipa_etl.stores.port import CHUNK, Body, Entry, Part, StoreFailure, Upload
-from paipa_etl.stores.s3_client import shared, told
+from paipa_etl.stores.s3_client import LACKING, shared, told
 
 PART_SIZE = 5 << 20  # bytes of a part, the least that S3 takes
+FOREIGN = "what answers is not an S3 store: is the endpoint right?"
 
 
 class S3Object:
@@ -37,17 +39,46 @@ class S3Object:
         self.part_size = max(int(options.word("min_part_size", PART_SIZE)), self.least_part)
         self.parallel = 3
 
-    def _call(self, verb: str, **words: Any) -> Any:
-        """One request about the object; what it fails with is raised as a store's failure."""
+    def _call(self, verb: str, take: Callable[[Any], Any] | None = None, /, **words: Any) -> Any:
+        """What is taken of the answer to one request about the object, or all of it.
+
+        What it fails with, or lacks, is raised as a store's failure.
+        """
         words |= {"Bucket": self._bucket}
-        return told(lambda: getattr(self._client, verb)(**words), self._options.timeout)
+        request = getattr(self._client, verb)
+        try:
+            return told(
+                lambda: take(request(**words)) if take else request(**words), self._options.timeout
+            )
+        except StoreFailure as error:
+            failure = error
+        raise self._explained(failure)
+
+    def _explained(self, failure: StoreFailure) -> StoreFailure:
+        """The failure, or that no S3 answers: it gives bytes then, and no ETag of theirs.
+
+        A head that was cut has lost its ETag too, but no byte follows it.
+        """
+        if failure.kind != "strange":
+            return failure
+        words = {"Bucket": self._bucket, "Key": self._key or "-", "Range": "bytes=0-0"}
+        with suppress(StoreFailure):
+            found = told(lambda: self._client.get_object(**words), self._options.timeout)
+            with closing(found["Body"]) as body:
+                begun = told(lambda: body.read(1), self._options.timeout)
+            if begun and "ETag" not in found:
+                return StoreFailure(FOREIGN)
+        return failure
 
     # Reading
 
     def stat(self) -> Entry:
         """Size, ETag and time."""
         version = {"VersionId": self._version} if self._version else {}
-        found = self._call("head_object", Key=self._key, **version)
+        entry: Entry = self._call("head_object", self._seen, Key=self._key, **version)
+        return entry
+
+    def _seen(self, found: Any) -> Entry:
         modified = found["LastModified"].timestamp()
         return Entry(self._location, found["ContentLength"], found["ETag"], modified)
 
@@ -72,14 +103,19 @@ class S3Object:
         else:
             ranged = "ContentRange" in found or size <= (stop or size)
             return Body(chunks, first, first + length, size, etag, ranged)
-        raise StoreFailure("the answer was cut in its head", again=True)
+        raise self._explained(StoreFailure(LACKING, again=True, kind="strange"))
 
     def list_page(self, prefix: str, deep: bool, more: Any) -> tuple[list[Entry], Any]:
         """A page of 1,000 objects whose key begins as the URL's does."""
         words = (more or {}) | ({} if deep else {"Delimiter": "/"})
-        page = self._call("list_objects_v2", Prefix=key_of(prefix), **words)
+        page: tuple[list[Entry], Any] = self._call(
+            "list_objects_v2", self._entries, Prefix=key_of(prefix), **words
+        )
+        return page
+
+    def _entries(self, page: Any) -> tuple[list[Entry], Any]:
         entries = [self._entry(one) for one in page.get("Contents", ())]
-        if not page.get("IsTruncated"):
+        if not page["IsTruncated"]:
             return entries, None
         return entries, {"ContinuationToken": page["NextContinuationToken"]}
 
@@ -119,7 +155,8 @@ class S3Object:
         once = {} if clobber else {"IfNoneMatch": "*"}
         found = hashlib.md5(data, usedforsecurity=False)
         try:
-            self._call("put_object", Key=self._key, Body=data, ContentMD5=_base64(found), **once)
+            words = {"Body": data, "ContentMD5": _base64(found)} | once
+            self._call("put_object", itemgetter("ETag"), Key=self._key, **words)
         except StoreFailure as failure:
             if failure.kind != "changed":  # of a put, that says that it exists
                 raise
@@ -133,14 +170,15 @@ class S3Object:
     def begin(self) -> None:
         """Begin a multipart upload."""
         if self._upload is None:
-            self._upload = self._call("create_multipart_upload", Key=self._key)["UploadId"]
+            upload = itemgetter("UploadId")
+            self._upload = self._call("create_multipart_upload", upload, Key=self._key)
 
     def put_part(self, number: int, data: Part) -> None:
         """Upload one part, compared by its MD5."""
         found = hashlib.md5(data, usedforsecurity=False)
         words = {"UploadId": self._upload, "PartNumber": number, "ContentMD5": _base64(found)}
-        part = self._call("upload_part", Key=self._key, Body=data, **words)
-        self._parts[number], self._sums[number] = part["ETag"], found.digest()
+        etag = self._call("upload_part", itemgetter("ETag"), Key=self._key, Body=data, **words)
+        self._parts[number], self._sums[number] = etag, found.digest()
 
     def complete(self, size: int, clobber: bool) -> None:
         """Publish the parts; where the answer was lost, look whether they are published."""
@@ -197,7 +235,13 @@ class S3Object:
 
     def upload_page(self, prefix: str, more: Any) -> tuple[list[Upload], Any]:
         """A page of the multipart uploads that were neither completed nor aborted."""
-        page = self._call("list_multipart_uploads", Prefix=key_of(prefix), **(more or {}))
+        words = {"Prefix": key_of(prefix), **(more or {})}
+        page: tuple[list[Upload], Any] = self._call(
+            "list_multipart_uploads", self._uploads, **words
+        )
+        return page
+
+    def _uploads(self, page: Any) -> tuple[list[Upload], Any]:
         found = [
             Upload(
                 one["UploadId"],
@@ -206,7 +250,7 @@ class S3Object:
             )
             for one in page.get("Uploads", ())
         ]
-        if not page.get("IsTruncated"):
+        if not page["IsTruncated"]:
             return found, None
         marks = {"KeyMarker": "NextKeyMarker", "UploadIdMarker": "NextUploadIdMarker"}
         return found, {name: page[following] for name, following in marks.items()}

@@ -8,19 +8,21 @@ from typing import Any, TypeVar
 from paipa_etl.clients import Clients
 from paipa_etl.errors import MissingDependency, PlanError
 from paipa_etl.stores import CONNECT_TIMEOUT, StoreOptions
-from paipa_etl.stores.failures import AGAIN, answered, transport
+from paipa_etl.stores.failures import AGAIN, ELSEWHERE, answered, transport
 from paipa_etl.stores.port import StoreFailure
 from paipa_etl.stores.secrets import guard
 
 CONNECTIONS = 128  # that a client keeps open: as many as transfers may run at once
 CODES = {"SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "Throttling"}
 CODES |= {"ThrottlingException", "RequestTimeTooSkewed", "ConditionalRequestConflict"}
+LACKING = "the answer lacks what S3 tells: it was cut, or is not one of S3's"
 T = TypeVar("T")
 
 
 def told(action: Callable[[], T], timeout: float) -> T:
     """What a call to the library gives; its failure as a store's, without its own text."""
     from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.parsers import ResponseParserError
 
     try:
         return action()
@@ -33,6 +35,12 @@ def told(action: Callable[[], T], timeout: float) -> T:
         if code in CODES and status not in AGAIN:
             status = 503
         failure = answered(status, "" if code.isdigit() else code, message, headers)
+        if status == 500 and code.isdigit():  # so boto3 tells what is not XML, too
+            failure.kind = "strange"
+    except RecursionError:  # it asks for the bucket's region, is redirected, and asks for it
+        failure = StoreFailure(ELSEWHERE)
+    except (KeyError, ResponseParserError):
+        failure = StoreFailure(LACKING, again=True, kind="strange")
     except (OSError, BotoCoreError, EOFError, ValueError) as error:
         failure = transport(error, timeout) or _unsent(error)
     raise failure

@@ -22,11 +22,14 @@ from paipa_etl.stores.direct import waited_for
 from paipa_etl.stores.failures import answered
 from paipa_etl.stores.port import CHUNK, Body, Part, StoreFailure
 from paipa_etl.stores.s3 import S3Object
+from paipa_etl.stores.s3_client import LACKING
 
 # Keys that obstore's paths hold as they are: it cleans others.
 PLAIN = re.compile(r"(?!.*(?:^|/)\.{0,2}(?:/|$))[\w.\-/=+@,: ]+", re.ASCII)
 STATUS = re.compile(r"status code: (\d{3})")
 CODE = re.compile(r"<Code>(\w+)</Code>")
+# What obstore says where boto3 may go on with the answer, or knows to tell what is wrong with it.
+STRANGE = ("non-partial response", "Unable to extract metadata", "error following redirect")
 
 
 class FastS3Object(S3Object):
@@ -60,8 +63,11 @@ class FastS3Object(S3Object):
         except StoreFailure as failure:
             if "HTTP 416" in str(failure) and start == 0:
                 return Body(iter(()), 0, 0, 0, self.stat().stamp)
-            raise
-        return Body(iter(data), start, min(stop, size), size, etag)
+            if failure.kind != "strange":
+                raise
+        else:
+            return Body(iter(data), start, min(stop, size), size, etag)
+        return super().read_range(start, stop, stamp)
 
     def put(self, data: Part, clobber: bool) -> None:
         """Publish a small object."""
@@ -71,9 +77,15 @@ class FastS3Object(S3Object):
         try:
             self._fast.put(self._key, bytes(data), clobber)
         except StoreFailure as failure:
-            if failure.kind != "changed":
+            kind = failure.kind
+            if kind not in ("changed", "strange"):
                 raise
+        else:
+            return
+        if kind == "changed":
             self._accept_same(data)
+        else:
+            super().put(data, clobber)
 
 
 class Bucket:
@@ -157,6 +169,8 @@ class Bucket:
             return StoreFailure("its certificate is not valid")
         if "Connection refused" in text:
             return StoreFailure("connection refused", again=True, kind="refused")
+        if any(words in text for words in STRANGE):
+            return StoreFailure(LACKING, again=True, kind="strange")
         if type(error).__name__ == "GenericError":
             return StoreFailure("the connection failed", again=True)
         return StoreFailure(f"the request could not be made ({type(error).__name__})")
