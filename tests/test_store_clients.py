@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from conftest import SAMPLE
+from conftest import SAMPLE, Command
 
 from paipa_etl import InputError, OutputError, Pipeline, read, steps, write
 from paipa_etl.clients import Clients
@@ -229,6 +229,21 @@ def test_an_endpoint_that_redirects_everything(no_store: type[Page], status: int
     """Asked for the region of the bucket, which boto3 looks for then, it redirects too."""
     no_store.status = status
     fails_in_our_words("the store redirects to elsewhere: are its region and the endpoint right")
+
+
+@pytest.mark.parametrize("endpoint", ["nonsense", "host:9000", "http://", "http://host:port"])
+def test_what_is_no_endpoint_is_named(paipa: Command, endpoint: str) -> None:
+    """On the command line, for every store; and where boto3 finds it."""
+    words = f"a URL such as https://host:port, and {endpoint} is none".encode()
+    for url in ("s3://logs/x.jsonl", "gs://logs/x.jsonl", "az://logs/x.jsonl"):
+        done = paipa("--endpoint-url", endpoint, url, "out.jsonl")
+        assert (done.returncode, words in done.stderr) == (2, True)
+    cleanup = paipa("cleanup", "--endpoint-url", endpoint, "s3://logs/")
+    assert (cleanup.returncode, words in cleanup.stderr) == (2, True)
+    found = paipa(
+        *("s3://logs/x.jsonl", "out.jsonl"), env={**os.environ, "AWS_ENDPOINT_URL": endpoint}
+    )
+    assert (found.returncode, words in found.stderr) == (2, True)
 
 
 def test_credentials_that_are_given_are_looked_for_nowhere_else(

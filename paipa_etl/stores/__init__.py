@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
-from paipa_etl.errors import PlanError
+from paipa_etl.errors import PlanError, shown
 from paipa_etl.location import Location
 from paipa_etl.retries import Retry
 
@@ -33,6 +34,10 @@ class StoreOptions:
     endpoint_url: str | None = field(default=None, repr=False)
     insecure: bool = False
     schemes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.endpoint_url is not None:
+            check_endpoint(self.endpoint_url)
 
     def word(self, name: str, default: Any) -> Any:
         """A transport parameter, or what holds without it."""
@@ -60,6 +65,18 @@ def check_words(location: Location, options: StoreOptions, words: frozenset[str]
         raise PlanError(
             f"{location}: transport_params that nobody knows: {strange}; known: {known}"
         )
+
+
+def check_endpoint(url: str) -> None:
+    """Refuse what is no URL of a server; where it may hold a secret, it is not told."""
+    from urllib.parse import urlsplit
+
+    with suppress(ValueError):  # of a port that is none
+        parts = urlsplit(url)
+        if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
+            return
+    told = "that of this run" if "@" in url or "?" in url else shown(url)
+    raise PlanError(f"an endpoint is a URL such as https://host:port, and {told} is none")
 
 
 class Store(Protocol):

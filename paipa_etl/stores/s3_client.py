@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from paipa_etl.clients import Clients
 from paipa_etl.errors import MissingDependency, PlanError
-from paipa_etl.stores import CONNECT_TIMEOUT, StoreOptions
+from paipa_etl.stores import CONNECT_TIMEOUT, StoreOptions, check_endpoint
 from paipa_etl.stores.failures import AGAIN, ELSEWHERE, answered, transport
 from paipa_etl.stores.port import StoreFailure
 from paipa_etl.stores.secrets import guard
@@ -90,7 +90,13 @@ def _client(words: dict[str, Any], timeout: float) -> Any:
         # The client's own: to ask the session would look elsewhere for what was given, too.
         found = client._request_signer._credentials
         guard(*((found.secret_key, found.token) if found else ()))
-        return client
     except Exception as error:
-        problem = f"a client for S3 cannot be made: {type(error).__name__}"
-    raise PlanError(f"{problem}; see region, profile and client_kwargs")
+        client, problem = None, f"a client for S3 cannot be made: {type(error).__name__}"
+        endpoint = str(error).partition("Invalid endpoint: ")[2]
+    else:
+        endpoint = client.meta.endpoint_url
+    if endpoint:  # wherever it was set
+        check_endpoint(endpoint)
+    if client is None:
+        raise PlanError(f"{problem}; see endpoint, region, profile and client_kwargs")
+    return client
