@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from conftest import SAMPLE, Command
 
-from paipa_etl import InputError, OutputError, Pipeline, read, steps, write
+from paipa_etl import InputError, OutputError, Pipeline, PlanError, read, steps, transfer, write
 from paipa_etl.clients import Clients
 from paipa_etl.location import parse
 from paipa_etl.stores import StoreOptions
@@ -244,6 +244,35 @@ def test_what_is_no_endpoint_is_named(paipa: Command, endpoint: str) -> None:
         *("s3://logs/x.jsonl", "out.jsonl"), env={**os.environ, "AWS_ENDPOINT_URL": endpoint}
     )
     assert (found.returncode, words in found.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("url", [
+    *("s3://clean/", "s3://clean", "gs://clean/", "gs://clean", "az://clean/", "az://clean"),
+    *("abfs://clean@account.dfs.core.windows.net/", "abfs://clean@account.dfs.core.windows.net"),
+])  # fmt: skip
+def test_a_bucket_alone_is_no_object(url: str, s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", s3.meta.endpoint_url)
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT", "account")
+    words = words_of(s3) if url.startswith("s3:") else {}
+    missing = rf"^{re.escape(str(parse(url)))}: a (key|name|blob) is missing: {url[:5]}"
+    with pytest.raises(PlanError, match=missing) as caught:
+        read(url, from_="jsonl", **words).run()
+    with pytest.raises(PlanError, match=missing):
+        transfer(Pipeline(read(url, from_="jsonl", **words), [], write("{index}.jsonl")))
+    given: list[int] = []
+    with pytest.raises(PlanError, match=missing):
+        Pipeline([1], [steps.tap(given.append)], write(url, to="jsonl", **words)).run()
+    assert (caught.value.exit_code, given) == (2, [])
+
+
+def test_leftovers_of_a_bucket_are_listed_all_the_same(s3: Any) -> None:
+    upload = s3.create_multipart_upload(Bucket="uploads", Key="left.txt")["UploadId"]
+    clients = Clients()
+    for url in ("s3://uploads", "s3://uploads/"):
+        found = [*Leftovers(parse(url), StoreOptions({"client": s3}), clients)]
+        assert [one.location.name for one in found] == ["left.txt"]
+    clients.close()
+    s3.abort_multipart_upload(Bucket="uploads", Key="left.txt", UploadId=upload)
 
 
 def test_credentials_that_are_given_are_looked_for_nowhere_else(

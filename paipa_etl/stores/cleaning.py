@@ -15,7 +15,7 @@ from paipa_etl.stop import Stop
 from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.attempts import Attempts
 from paipa_etl.stores.port import Upload, UploadLister
-from paipa_etl.stores.remote import object_of
+from paipa_etl.stores.remote import prefix_of
 
 TEMPORARY = "paipa-tmp"
 
@@ -30,7 +30,7 @@ class Leftovers:
         if location.scheme == LOCAL:
             self._store = LocalFiles()
             return
-        store = object_of(location, options, clients)
+        store = prefix_of(location, options, clients)
         if not hasattr(store, "upload_page"):
             problem = "cannot list uploads: what was not completed is forgotten within a week"
             raise PlanError(f"{location}: {location.scheme}:// {problem}")

@@ -19,6 +19,7 @@ from paipa_etl.errors import (
 from paipa_etl.location import Location
 from paipa_etl.stop import Stopped
 from paipa_etl.stores import COMMON, StoreOptions
+from paipa_etl.stores.buckets import key_of
 from paipa_etl.stores.failures import transport
 from paipa_etl.stores.port import StoreFailure
 from paipa_etl.stores.secrets import guard
@@ -32,15 +33,29 @@ ENGINES = {
     "https": "http:HttpObject",
     "sftp": "sftp:SftpFile",
 }
+NAMES = {
+    "s3": "a key is missing: s3://bucket/key",
+    "gs": "a name is missing: gs://bucket/name",
+    "az": "a blob is missing: az://container/blob",
+    "abfs": "a blob is missing: abfs://container@account…/blob",
+}
 T = TypeVar("T")
 EXTRAS = {"s3": "s3", "gs": "gcs", "az": "azure", "abfs": "azure", "sftp": "sftp"}
 
 
 def object_of(location: Location, options: StoreOptions, clients: Clients) -> Any:
-    """What a location names, through its engine; None where smart_open's words ask for smart_open.
+    """The object that a location names; None where smart_open's words ask for smart_open.
 
-    Raises ``PlanError`` for words that nobody understands.
+    Raises ``PlanError`` for a bucket alone, and for words that nobody understands.
     """
+    found = prefix_of(location, options, clients)
+    if location.scheme in NAMES and not key_of(location.target):
+        raise PlanError(f"{location}: {NAMES[location.scheme]}")
+    return found
+
+
+def prefix_of(location: Location, options: StoreOptions, clients: Clients) -> Any:
+    """What a location names, which may be a bucket, through its engine; or None, as above."""
     module, _, name = ENGINES.get(location.scheme, "protocols:ProtocolFile").partition(":")
     engine = getattr(importlib.import_module(f"paipa_etl.stores.{module}"), name)
     unknown = set(options.transport_params) - engine.words - COMMON
