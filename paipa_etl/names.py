@@ -85,14 +85,15 @@ class Template:
         return made
 
     def _check(self, made: Location, source: Location) -> None:
-        """Refuse a name that would leave the root, or that not every store holds."""
+        """Refuse a name that would leave the root, or that is another one in a URL."""
         behind = made.target[len(self.root) :]
         wrong = [part for part in behind.split("/") if part in ("", ".", "..")]
-        if not made.target.startswith(self.root) or wrong or "\0" in behind or "\\" in behind:
+        if not made.target.startswith(self.root) or wrong or "\0" in behind:
             problem = "would make a name that leaves it, or that is none"
             raise PlanError(f"{self.location}: {source} {problem}: {shown(behind)}")
-        if made.scheme not in LITERAL and made.scheme != LOCAL and set("?#%") & set(behind):
-            raise PlanError(f"{self.location}: {source} would make a name with ?, # or % in a URL")
+        if made.scheme not in LITERAL and made.scheme != LOCAL and set("?#%\\") & set(behind):
+            problem = "would make a name with ?, #, % or \\ in a URL"
+            raise PlanError(f"{self.location}: {source} {problem}")
         if made.scheme == LOCAL:
             self.check_real(made)
 

@@ -132,7 +132,7 @@ def test_names_that_collide_are_refused(inputs: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-HOSTILE = ["..", "../x", "a/../../x", "/etc/x", "a//b", ".", "a/./b", "a\0b", "a\\b", ""]
+HOSTILE = ["..", "../x", "a/../../x", "/etc/x", "a//b", ".", "a/./b", "a\0b", ""]
 
 
 @pytest.mark.parametrize("key", HOSTILE)
@@ -142,7 +142,20 @@ def test_no_name_leaves_the_root(tmp_path: Path, key: str) -> None:
         template.target(parse(f"s3://bucket/in/{key}"), parse("s3://bucket/in/*"), 1)
 
 
-NAUGHTY = ["-n", "CON", "a\nb", "\u202egnp", "é" * 60, "a b", "~", "$HOME", "{name}", "%s", "*"]
+NAUGHTY = [
+    "-n",
+    "CON",
+    "a\nb",
+    "\u202egnp",
+    "é" * 60,
+    "a b",
+    "~",
+    "$HOME",
+    "{name}",
+    "%s",
+    "*",
+    "a\\b",
+]
 
 
 @pytest.mark.parametrize("key", NAUGHTY)
@@ -242,6 +255,29 @@ def test_objects_to_objects_share_their_clients(moto: Place) -> None:
     assert threading.active_count() <= before + 1
     found = read(moto.url("t/out/*.zst"), from_="jsonl.zst", **moto.options)
     assert sorted(record["n"] for record in found) == list(range(40))
+
+
+ODD = ["st*ar", "back\\sl", "?", "[a]", "**", "a b", "{name}", "..."]
+
+
+@pytest.mark.parametrize("field", ["{name}", "{stem}.jsonl", "{path}"])
+def test_names_of_inputs_are_literal(moto: Place, tmp_path: Path, field: str) -> None:
+    """Nobody wrote a wildcard, and a backslash separates nothing: neither in a store, nor here."""
+    for number, name in enumerate(ODD):
+        moto.put(f"odd/{name}.jsonl", b"%d\n" % number)
+    source = read(moto.url("odd/*.jsonl"), **moto.options)
+    for folder in (moto.url("to/"), f"{tmp_path}/to/"):
+        sink = write(f"{folder}{field}", **(moto.options if "://" in folder else {}))
+        report = transfer(Pipeline(source, [], sink))
+        assert (report.transferred, report.failures) == (len(ODD), [])
+    for number, name in enumerate(ODD):
+        assert moto.get(f"to/{name}.jsonl") == b"%d\n" % number
+        assert (tmp_path / "to" / f"{name}.jsonl").read_bytes() == b"%d\n" % number
+    with pytest.raises(PlanError, match="that is a wildcard"):
+        write(moto.url("to*/{name}"))
+    template = Template(parse("sftp://host/to/{name}"))
+    with pytest.raises(PlanError, match="in a URL"):
+        template.target(parse("s3://kit/odd/back\\sl.jsonl"), parse("s3://kit/odd/*"), 1)
 
 
 def test_one_of_a_hundred_objects_is_missing(moto: Place, paipa: Command, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from paipa_etl.errors import BadRecord, OutputError, PlanError
 from paipa_etl.formats import Format
 from paipa_etl.formats.batch import Batch
 from paipa_etl.formats.blocks import BLOCK
-from paipa_etl.location import Location, parse
+from paipa_etl.location import LOCAL, Location, parse
 from paipa_etl.metering.watch import CODEC, ROOM, SINK, STORE
 from paipa_etl.run import Run
 from paipa_etl.sinks import Target, store_of
@@ -247,6 +247,8 @@ def write(
     if isinstance(target, list):
         return ListSink(target)
     location = parse(target)
+    if location.scheme != LOCAL and "*" in location.target and location.is_glob:
+        raise PlanError(f"{location}: an output is one object, and that is a wildcard")
     format, codec = parse_suffixes(to)
     options = StoreOptions(
         transport_params or {}, storage_options or {}, schemes=tuple(allow_schemes)

@@ -180,8 +180,6 @@ class StreamTarget:
 
 def open_upload(location: Location, clobber: bool, run: Run, options: StoreOptions) -> Target:
     """The target for a URL; what cannot be written is found here, before anything is read."""
-    if "*" in location.target and location.is_glob:
-        raise PlanError(f"{location}: an output is one object, and that is a wildcard")
     writer = object_of(location, options, run.clients)
     if writer is not None:
         return UploadTarget(location, writer, clobber, run, options)
