@@ -167,7 +167,8 @@ class Page(http.server.BaseHTTPRequestHandler):
         self.send_response(self.status)
         self.send_header("Content-Type", "text/html")
         self.send_header("Content-Length", str(len(self.body)))
-        self.send_header("Location", "/login")
+        if self.status != 200:
+            self.send_header("Location", "/login")
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(self.body)
@@ -178,57 +179,97 @@ class Page(http.server.BaseHTTPRequestHandler):
         """Tests are quiet."""
 
 
-@pytest.fixture(params=["boto3", "obstore"])
-def no_store(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[type[Page]]:
-    """What answers at the endpoint that the environment names, for each engine of S3."""
-    if request.param == "boto3":
-        monkeypatch.setattr("paipa_etl.stores.s3_fast.FastS3Object._made", lambda self: None)
+@pytest.fixture
+def no_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Page]]:
+    """What answers at the endpoint that the environment names for every store."""
     page = type("Page", (Page,), {})
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), page) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+        endpoint = f"http://127.0.0.1:{server.server_port}"
+        azure = f"AccountName=account;AccountKey=a2V5;BlobEndpoint={endpoint}/account;"
+        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
         monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", endpoint)
+        monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", azure)
         yield page
         server.shutdown()
         thread.join()
 
 
-def fails_in_our_words(words: str) -> None:
-    """Whatever is asked of S3 fails so, with its location, and is not worth another attempt."""
+@pytest.fixture(params=["boto3", "obstore"])
+def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each engine of S3 in turn."""
+    if request.param == "boto3":
+        monkeypatch.setattr("paipa_etl.stores.s3_fast.FastS3Object._made", lambda self: None)
+
+
+def fails_in_our_words(scheme: str, words: str) -> None:
+    """Whatever is asked of a store fails so, with its location, and not to be tried again."""
     for name in ("x.jsonl", "a/*.jsonl", "x*y.jsonl", "a/**/x.jsonl"):
-        with pytest.raises(InputError, match=rf"^s3://logs/{re.escape(name)}: {words}") as read_of:
-            read(f"s3://logs/{name}").run()
+        url = f"{scheme}://logs/{name}"
+        with pytest.raises(InputError, match=f"^{re.escape(url)}: {words}") as read_of:
+            read(url).run()
         assert read_of.value.exit_code == 3
-    for lines, clobber in (([WORD], True), ([WORD], False), ([WORD] * 12_000, True)):
-        sink = write("s3://clean/x.txt", clobber=clobber)
-        with pytest.raises(OutputError, match=f"^s3://clean/x.txt: {words}") as write_of:
+    for lines, clobber in (([WORD], True), ([WORD], False), ([WORD] * 18_000, True)):
+        sink = write(f"{scheme}://clean/x.txt", clobber=clobber)
+        with pytest.raises(OutputError, match=f"^{scheme}://clean/x.txt: {words}") as write_of:
             Pipeline(lines, [], sink).run()
         assert write_of.value.exit_code == 6
+
+
+def cannot_be_listed(words: str) -> None:
+    """What was left over in a bucket of S3 is not said to be nothing."""
     clients = Clients()
     with pytest.raises(OutputError, match=f"^s3://clean/: {words}"):
         list(Leftovers(parse("s3://clean/"), StoreOptions(), clients))
     clients.close()
 
 
-@pytest.mark.parametrize(
-    "body", [b"<html><p>Log in</p></html>", b"<!doctype html><br>Log in & on", b'{"ok": true}']
-)
+BODIES = [b"<html><p>Log in</p></html>", b"<!doctype html><br>Log in & on", b'{"ok": true}']
+REDIRECTS = "the store redirects to elsewhere: are its region and the endpoint right"
+
+
+@pytest.mark.parametrize("body", BODIES)
+@pytest.mark.usefixtures("engine")
 def test_an_endpoint_that_is_no_s3_is_named_as_that(no_store: type[Page], body: bytes) -> None:
     """It takes everything that is sent, and calls it a success."""
     no_store.body = body
-    fails_in_our_words("what answers is not an S3 store: is the endpoint right")
+    words = "what answers is not an S3 store: is the endpoint right"
+    fails_in_our_words("s3", words)
+    cannot_be_listed(words)
+
+
+@pytest.mark.parametrize("body", BODIES)
+@pytest.mark.parametrize(
+    ("scheme", "words"),
+    [
+        ("gs", "what (answers is not Google|the store has put together is not what was sent)"),
+        ("az", "the answer lacks what Azure tells: is the endpoint right"),
+    ],
+)
+def test_an_endpoint_that_is_another_store_or_none(
+    no_store: type[Page], body: bytes, scheme: str, words: str
+) -> None:
+    no_store.body = body
+    fails_in_our_words(scheme, words)
 
 
 @pytest.mark.parametrize("status", [301, 307, 308])
+@pytest.mark.usefixtures("engine")
 def test_an_endpoint_that_redirects_everything(no_store: type[Page], status: int) -> None:
     """Asked for the region of the bucket, which boto3 looks for then, it redirects too."""
     no_store.status = status
-    fails_in_our_words("the store redirects to elsewhere: are its region and the endpoint right")
+    fails_in_our_words("s3", REDIRECTS)
+    cannot_be_listed(REDIRECTS)
+
+
+@pytest.mark.parametrize("scheme", ["gs", "az"])
+def test_another_endpoint_that_redirects_everything(no_store: type[Page], scheme: str) -> None:
+    no_store.status = 301
+    fails_in_our_words(scheme, REDIRECTS)
 
 
 @pytest.mark.parametrize("endpoint", ["nonsense", "host:9000", "http://", "http://host:port"])

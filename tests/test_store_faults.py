@@ -170,6 +170,19 @@ def test_a_look_and_a_listing_are_cut_in_their_heads(s3: Place, s3_proxy: FaultP
             assert list(read(s3.url("cut/*.txt"), **s3.options)) == ["0", "1", "2"], after
 
 
+def test_the_heads_of_google_are_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is left of one is not taken for the head of an empty object."""
+    with servers.fake_gcs(tmp_path) as gcs, FaultProxy(gcs.port) as proxy:
+        assert gcs.through is not None
+        place = gcs.through(proxy.port)
+        for name, value in place.environment.items():
+            monkeypatch.setenv(name, value)
+        place.put("cut.bin", b"data")
+        for after in range(0, 400, 24):
+            proxy.reset(once(0, Fault("cut", after)))
+            assert content(place, "cut.bin") == b"data", after
+
+
 def test_two_hundred_resets_at_random(
     s3: Place, s3_proxy: FaultProxy, engine: str, clients: Clients
 ) -> None:

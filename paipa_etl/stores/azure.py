@@ -13,13 +13,14 @@ from paipa_etl.clients import Clients
 from paipa_etl.errors import MissingDependency, PlanError
 from paipa_etl.location import Location
 from paipa_etl.stores import CONNECT_TIMEOUT, StoreOptions
-from paipa_etl.stores.failures import answered, transport
+from paipa_etl.stores.failures import ELSEWHERE, answered, transport
 from paipa_etl.stores.port import Body, Entry, Part, StoreFailure
 from paipa_etl.stores.secrets import guard
 
 PART_SIZE = 5 << 20  # bytes
 LOGIN = "set AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT and AZURE_STORAGE_KEY"
 SECRETS = ("AccountKey", "SharedAccessSignature")  # of a connection string
+LACKING = "the answer lacks what Azure tells: is the endpoint right?"
 T = TypeVar("T")
 
 
@@ -44,10 +45,12 @@ class AzureObject:
 
     def _told(self, action: Callable[[], T]) -> T:
         """What a call to the library gives; its failure as a store's, without its own text."""
-        from azure.core.exceptions import AzureError, HttpResponseError
+        from azure.core.exceptions import AzureError, HttpResponseError, TooManyRedirectsError
 
         try:
             return action()
+        except TooManyRedirectsError:
+            failure = StoreFailure(ELSEWHERE)
         except HttpResponseError as error:
             code = str(getattr(error, "error_code", "") or "").rpartition(".")[2]
             headers = getattr(error.response, "headers", None)
@@ -56,17 +59,25 @@ class AzureObject:
             clear_frames(error.__traceback__)
             if error.status_code == 409 and "Exists" in code:
                 failure.kind = "exists"
+            if (error.status_code or 0) in range(200, 300):  # of another kind than it is to be
+                failure = StoreFailure(LACKING)
+        except AttributeError:  # of a time that was not told
+            failure = StoreFailure(LACKING)
         except (AzureError, OSError, ValueError) as error:
-            failure = transport(error, self._options.timeout) or StoreFailure(
-                f"the request could not be made ({type(error).__name__})"
-            )
+            problem = f"the request could not be made ({type(error).__name__})"
+            if "Content-Range" in str(error) or "Deserialization" in problem:
+                problem = LACKING
+            failure = transport(error, self._options.timeout) or StoreFailure(problem)
         raise failure
 
     # Reading
 
     def stat(self) -> Entry:
         """Size, ETag and time."""
-        found = self._told(self._blob.get_blob_properties)
+        return self._told(self._seen)
+
+    def _seen(self) -> Entry:
+        found = self._blob.get_blob_properties()
         return Entry(self._location, found.size, found.etag, found.last_modified.timestamp())
 
     def read_range(self, start: int, stop: int, stamp: str | None) -> Body:

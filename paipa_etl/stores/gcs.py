@@ -16,19 +16,21 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from paipa_etl.clients import Clients
-from paipa_etl.errors import MissingDependency, PlanError
+from paipa_etl.errors import PlanError
 from paipa_etl.location import Location
 from paipa_etl.stores import CONNECT_TIMEOUT, StoreOptions
 from paipa_etl.stores.buckets import bucket_and_key, key_of, url_of
-from paipa_etl.stores.failures import answered, transport
+from paipa_etl.stores.failures import answered
+from paipa_etl.stores.gcs_client import shared, told
 from paipa_etl.stores.port import CHUNK, Body, Entry, Part, StoreFailure
-from paipa_etl.stores.secrets import guard
 
 PART_SIZE = 8 << 20  # bytes; a multiple of 256 KiB, as a resumable upload wants
 UNIT = 256 << 10
-CONNECTIONS = 128  # that stay open: as many as transfers may run at once
 UNFINISHED = 308
 BOUNDARY = b"paipa-etl-9f86d081884c7d659a2feaa0c55ad015"
+LISTING = "storage#objects"
+FOREIGN = "what answers is not Google Cloud Storage: is the endpoint right?"
+CUT = "the answer was cut in its head"
 T = TypeVar("T")
 
 
@@ -42,7 +44,7 @@ class GcsObject:
     def __init__(self, location: Location, options: StoreOptions, clients: Clients) -> None:
         self._location, self._options, self._clients = location, options, clients
         self._bucket, self._key = bucket_and_key(location)
-        client = options.word("client", None) or _shared(options, clients)
+        client = options.word("client", None) or shared(options, clients)
         self._session, self._root = client._http, client._connection.API_BASE_URL.rstrip("/")
         self.part_size = max(int(options.word("min_part_size", PART_SIZE)) // UNIT, 1) * UNIT
         self._upload: str | None = None
@@ -55,7 +57,7 @@ class GcsObject:
         timeout = (min(CONNECT_TIMEOUT, self._options.timeout), self._options.timeout)
         send = self._session.request
         # The body of an answer is read by us, or not at all: nothing is decoded on the way.
-        answer = _told(
+        answer = told(
             lambda: send(verb, url, timeout=timeout, stream=True, **words), self._options.timeout
         )
         if answer.status_code >= 400:
@@ -69,16 +71,27 @@ class GcsObject:
     def _object_url(self) -> str:
         return f"{self._bucket_url()}/{quote(self._key, '')}"
 
-    def _told_json(self, answer: Any) -> dict[str, Any]:
+    def _told_json(self, answer: Any, take: Callable[[dict[str, Any]], T]) -> T:
+        """What is taken of an answer in JSON."""
         with answer:
-            found: dict[str, Any] = _told(answer.json, self._options.timeout)
-        return found
+            text = told(lambda: answer.content, self._options.timeout)
+        if not text:
+            raise StoreFailure(CUT, again=True)
+        with suppress(ValueError, KeyError, TypeError):
+            return take(json.loads(text))
+        raise StoreFailure(FOREIGN)
+
+    def _lacking(self, answer: Any) -> StoreFailure:
+        """What it means that a head lacks a line of GCS's: it was cut, if no byte follows it."""
+        with answer:
+            begun = told(lambda: answer.raw.read(1), self._options.timeout)
+        return StoreFailure(FOREIGN) if begun else StoreFailure(CUT, again=True)
 
     # Reading
 
     def stat(self) -> Entry:
         """Size, generation and time."""
-        return self._entry(self._told_json(self._request("GET", self._object_url())))
+        return self._told_json(self._request("GET", self._object_url()), self._entry)
 
     def _entry(self, found: dict[str, Any]) -> Entry:
         place = url_of("gs", self._bucket, found["name"])
@@ -97,21 +110,21 @@ class GcsObject:
             if "HTTP 416" in str(failure) and start == 0:
                 return Body(iter(()), 0, 0, 0, self.stat().stamp)
             raise
-        told, chunks = answer.headers, _chunks(answer, self._options.timeout)
-        generation = told.get("x-goog-generation")
-        if answer.status_code != 206:
-            length = told.get("x-goog-stored-content-length") or told.get("content-length")
-            size = int(length) if length is not None else None
-            return Body(chunks, 0, size, size, generation, ranges=size is not None and size <= stop)
-        span, _, whole = told["content-range"].removeprefix("bytes ").partition("/")
-        first, last = map(int, span.split("-"))
-        return Body(chunks, first, last + 1, int(whole), generation)
+        with suppress(KeyError, ValueError):
+            return _body(answer, stop, self._options.timeout)
+        raise self._lacking(answer)
 
     def list_page(self, prefix: str, deep: bool, more: Any) -> tuple[list[Entry], Any]:
         """A page of 1,000 objects whose name begins as the URL's does."""
         words = {"prefix": key_of(prefix)} | ({"pageToken": more} if more else {})
         words |= {} if deep else {"delimiter": "/"}
-        page = self._told_json(self._request("GET", self._bucket_url(), params=words))
+        return self._told_json(
+            self._request("GET", self._bucket_url(), params=words), self._entries
+        )
+
+    def _entries(self, page: dict[str, Any]) -> tuple[list[Entry], Any]:
+        if page["kind"] != LISTING:
+            raise KeyError(LISTING)
         return [self._entry(one) for one in page.get("items", ())], page.get("nextPageToken")
 
     # Writing
@@ -149,7 +162,7 @@ class GcsObject:
 
     def _accept_own(self) -> None:
         """It exists already: by our own request, whose answer was lost, or by somebody else's."""
-        found = self._told_json(self._request("GET", self._object_url()))
+        found = self._told_json(self._request("GET", self._object_url()), dict)
         if found.get("md5Hash") != _base64(self._sum):
             raise StoreFailure("exists", kind="exists")
 
@@ -168,7 +181,7 @@ class GcsObject:
         headers = {"Content-Type": f"multipart/related; boundary={BOUNDARY.decode()}"}
         answer = self._create("multipart", clobber, data=body, headers=headers)
         if answer is not None:
-            self._check_whole(self._told_json(answer), len(data))
+            self._check_whole(self._told_json(answer, dict), len(data))
 
     def begin(self) -> None:
         """Nothing is begun before the first part is sent."""
@@ -179,6 +192,8 @@ class GcsObject:
             answer = self._create("resumable", clobber, headers=headers)
             if answer is None:
                 raise StoreFailure("exists", kind="exists")
+            if "location" not in answer.headers:
+                raise self._lacking(answer)
             answer.close()
             self._upload = answer.headers["location"]
         return self._upload
@@ -203,7 +218,7 @@ class GcsObject:
             )
             if answer.status_code != UNFINISHED:
                 self._sent = end
-                return self._told_json(answer)
+                return self._told_json(answer, dict)
             answer.close()
             kept = answer.headers.get("range", "bytes=0--1").rpartition("-")[2]
             at = max(int(kept or -1) + 1, self._sent)
@@ -220,8 +235,8 @@ class GcsObject:
         self._upload = self._held = None
 
     def _check_whole(self, found: dict[str, Any], size: int) -> None:
-        told = found.get("md5Hash")
-        if int(found["size"]) != size or (told and told != _base64(self._sum)):
+        kept = found.get("md5Hash")
+        if int(found.get("size", -1)) != size or (kept and kept != _base64(self._sum)):
             raise StoreFailure("what the store has put together is not what was sent")
 
     def abort(self) -> None:
@@ -236,60 +251,21 @@ def _base64(digest: Any) -> str:
     return base64.b64encode(digest.digest()).decode()
 
 
+def _body(answer: Any, stop: int, timeout: float) -> Body:
+    """An answer with bytes of an object; raises ``KeyError`` where its head does not tell which."""
+    head, chunks = answer.headers, _chunks(answer, timeout)
+    generation = head["x-goog-generation"]
+    if answer.status_code != 206:
+        length = head.get("x-goog-stored-content-length") or head.get("content-length")
+        size = int(length) if length is not None else None
+        return Body(chunks, 0, size, size, generation, ranges=size is not None and size <= stop)
+    span, _, whole = head["content-range"].removeprefix("bytes ").partition("/")
+    first, last = map(int, span.split("-"))
+    return Body(chunks, first, last + 1, int(whole), generation)
+
+
 def _chunks(answer: Any, timeout: float) -> Iterator[bytes]:
     """The bytes of an answer as they are stored; the connection is given back, or up."""
     with answer:
-        while chunk := _told(lambda: answer.raw.read(CHUNK, decode_content=False), timeout):
+        while chunk := told(lambda: answer.raw.read(CHUNK, decode_content=False), timeout):
             yield chunk
-
-
-def _told(action: Callable[[], T], timeout: float) -> T:
-    """What a call to the library gives; its failure as a store's, without its own text."""
-    from google.auth.exceptions import GoogleAuthError, TransportError
-    from urllib3.exceptions import HTTPError
-
-    try:
-        return action()
-    except TransportError as error:
-        failure = transport(error, timeout) or StoreFailure("no way to the tokens", again=True)
-    except GoogleAuthError as error:
-        failure = StoreFailure(f"no credentials that can be used ({type(error).__name__})")
-    except json.JSONDecodeError:
-        failure = StoreFailure("the store's answer is not JSON", again=True)
-    except (OSError, HTTPError, ValueError) as error:  # those of requests are of OSError
-        failure = transport(error, timeout) or StoreFailure(type(error).__name__)
-    raise failure
-
-
-def _shared(options: StoreOptions, clients: Clients) -> Any:
-    """The run's client for these options."""
-    key = ("gs", options.endpoint_url, options.insecure)
-    return clients.get(key, lambda: _client(options), lambda client: client.close())
-
-
-def _client(options: StoreOptions) -> Any:
-    try:
-        from google.auth.credentials import AnonymousCredentials
-        from google.auth.exceptions import DefaultCredentialsError
-        from google.cloud import storage
-        from requests.adapters import HTTPAdapter
-    except ImportError as error:
-        raise MissingDependency("gs://", "gcs") from error
-    words: dict[str, Any] = {}
-    if options.endpoint_url:
-        words["client_options"] = {"api_endpoint": options.endpoint_url}
-    try:
-        client = storage.Client(**words)
-    except (DefaultCredentialsError, OSError):
-        # Public objects need none; of others, the store says that access is denied.
-        nobody: Any = AnonymousCredentials  # it has no types of its own
-        client = storage.Client(project="none", credentials=nobody(), **words)
-    except Exception as error:
-        client, problem = None, f"a client for gs:// cannot be made: {type(error).__name__}"
-    if client is None:
-        raise PlanError(problem)
-    guard()
-    client._http.mount("https://", HTTPAdapter(pool_maxsize=CONNECTIONS))
-    client._http.mount("http://", HTTPAdapter(pool_maxsize=CONNECTIONS))
-    client._http.verify = not options.insecure
-    return client
