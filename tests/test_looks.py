@@ -69,7 +69,7 @@ WORKS: dict[str, Work] = {
     "computes": lambda number: (3, 0),
     "waits": lambda number: (2, 300),
     "in bulk": lambda number: (1, 250_000 if number % 500 == 499 else 0),
-    "one of many waits": lambda number: (5, 2_000 if number % 200 == 7 else 0),
+    "one of many waits": lambda number: (5, 3_000 if number % 200 == 7 else 0),
     "long ones compute": lambda number: (4_000, 0),
     "long ones do both": lambda number: (3_000, 6_000),
     "one of many computes": lambda number: (20_000 if number % 300 == 11 else 1, 20),
@@ -96,7 +96,7 @@ def test_steps_that_compute_are_told_from_those_that_wait(form: Any, names: list
         accounts = world.run(2_000, [WORKS[name] for name in names])
     for name, account in zip(names, accounts, strict=True):
         true = sum(WORKS[name](number)[0] for number in range(2_000)) / 1e6
-        # A long span has what its neighbours took since the last look, to a millisecond.
+        # A long span has what its neighbours took since the last look, to two milliseconds.
         assert cpu_of(account) == pytest.approx(true, rel=0.2, abs=0.05 * world.cpu / 1e9)
 
 
@@ -119,4 +119,6 @@ def test_tasks_that_share_a_thread_share_its_processor(monkeypatch: pytest.Monke
         for tell in told:
             world.take(100, 0)
             tell(0.005, 1)
-    assert sum(map(cpu_of, accounts)) == pytest.approx(0.1, abs=0.001)
+    assert sum(map(cpu_of, accounts)) == pytest.approx(
+        0.1, abs=0.02
+    )  # what the last one has not looked at

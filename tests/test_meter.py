@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from time import perf_counter_ns
 from typing import Any
 
@@ -184,6 +185,17 @@ def test_percentiles_are_right_to_six_percent(form: Any) -> None:
         found = total.percentile(share)
         assert found is not None
         assert found * 1e9 == pytest.approx(times[int(share * 10_000)], rel=0.07)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_the_system_tells_is_read_or_is_nothing(form: Any, tmp_path: Path) -> None:
+    path = tmp_path / "told"
+    path.write_bytes(b"12 34\n" * 100)
+    assert form.told(str(path)) == path.read_bytes()[:64]
+    assert form.told(str(tmp_path / "none")) == form.told(str(tmp_path)) == b""
+    with path.open("rb") as file:
+        assert form.told_again(file.fileno()) == form.told_again(file.fileno()) != b""
+    assert form.told_again(-1) == b""
 
 
 @given(st.integers(0, 1 << 62))

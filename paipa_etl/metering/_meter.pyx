@@ -13,6 +13,15 @@ from libc.stdint cimport int64_t, uint64_t
 cdef enum:
     _BUCKETS = 512  # eight for each doubling of a time in nanoseconds
 
+cdef extern from "<fcntl.h>":
+    int open_file "open"(const char*, int)
+    int O_RDONLY, O_CLOEXEC
+
+cdef extern from "<unistd.h>":
+    ssize_t read(int, void*, size_t)
+    ssize_t pread(int, void*, size_t, long)
+    int close(int)
+
 cdef extern from "Python.h":
     PyObject* PyIter_Next(object) noexcept
     PyObject* PyErr_Occurred()
@@ -118,6 +127,29 @@ cdef inline int _bucket(int64_t value) noexcept:
 def bucket_of(value):
     """The bucket of a time: linear below 16 ns, then eight for each doubling."""
     return _bucket(value)
+
+
+def told(str path):
+    """The first bytes of a file of the system's, which has them at hand; ``b""``: it has none.
+
+    Other threads are kept waiting: where there are many, to get on again takes a thousand
+    times as long as to read.
+    """
+    cdef bytes name = path.encode()
+    cdef char[64] room
+    cdef ssize_t size = -1
+    cdef int descriptor = open_file(name, O_RDONLY | O_CLOEXEC)
+    if descriptor >= 0:
+        size = read(descriptor, room, 64)
+        close(descriptor)
+    return room[:size] if size > 0 else b""
+
+
+def told_again(int descriptor):
+    """The same of one that is open."""
+    cdef char[64] room
+    cdef ssize_t size = pread(descriptor, room, 64, 0)
+    return room[:size] if size > 0 else b""
 
 
 @cython.final

@@ -12,10 +12,11 @@ from collections.abc import Callable, Mapping
 from time import perf_counter_ns, thread_time_ns
 
 from paipa_etl.errors import PaipaWarning, describe, shown
-from paipa_etl.metering.meter import Account
+from paipa_etl.metering.meter import Account, told, told_again
 
-SPAN = 1_000_000  # nanoseconds at work in one go, from which the processor's part is always read
+SPAN = 2_000_000  # nanoseconds at work in one go, from which the processor's part is always read
 PERIOD = 20_000_000  # nanoseconds between two cycles in which it is read for what is shorter
+SELDOM = 200_000_000  # nanoseconds between two looks of a worker at what only the system knows
 
 
 class Look:
@@ -47,6 +48,9 @@ class Look:
 
         All in nanoseconds, 0: not at all. ``now`` is when the span ended, by the strand's clock.
         """
+        if spent < SPAN and not self._left and now < self._due:  # where most looks end
+            self._at, self._cpu = now, thread_time_ns()
+            return SPAN
         used = thread_time_ns() - self._cpu
         self._at = self._at or now - spent
         if spent >= SPAN:
@@ -104,11 +108,13 @@ class Look:
         self._seen = self._counters.counted(account, self._seen)
 
 
-class ThreadTime(threading.local):
-    """The processor's time of the thread that asks, as of the last time that any worker asked."""
+class ThreadTime:
+    """The processor's time of one thread, as of the last time that any of its workers asked."""
+
+    __slots__ = ("cpu", "due", "seldom")
 
     def __init__(self) -> None:
-        self.cpu, self.due = thread_time_ns(), 0
+        self.cpu, self.due, self.seldom = thread_time_ns(), 0, 0
 
 
 class Worker:
@@ -123,28 +129,31 @@ class Worker:
         thread: ThreadTime,
     ) -> None:
         self._account, self._memory, self._thread = account, memory, thread
-        self._delays, self._due = delays, 0
+        self._delays = delays
         delays.look()
         self._counters = counters
         self._seen = counters.read()
 
     def __call__(self, seconds: float, count: int) -> None:
         """So many records took so many seconds."""
-        account, thread = self._account, self._thread
+        account = self._account
         account.add(max(int(seconds * 1e9), 0), count)
         if self._counters.names:
             self._seen = self._counters.counted(account, self._seen)
         now = perf_counter_ns()
-        if now >= thread.due:
-            # The thread does little else. Tasks that share one: whoever tells next gets it.
-            cpu = thread_time_ns()
-            account.long_cpu += cpu - thread.cpu
-            account.grown += self._memory.grown()
-            thread.cpu, thread.due = cpu, now + SPAN
-            if now >= self._due:
-                self._delays.look()
-                self._due = now + PERIOD
+        if now >= self._thread.due:
+            self._look(now)
         account.long_wall = account.own
+
+    def _look(self, now: int) -> None:
+        """All that its thread used is the step's; of tasks that share one, whoever tells next."""
+        thread, cpu = self._thread, thread_time_ns()
+        self._account.long_cpu += cpu - thread.cpu
+        self._account.grown += self._memory.grown()
+        thread.cpu, thread.due = cpu, now + PERIOD
+        if now >= thread.seldom:
+            self._delays.look()
+            thread.seldom = now + SELDOM
 
 
 class Counters:
@@ -199,16 +208,8 @@ class Delays:
 
 def _delay() -> int:
     """That of this thread since it began, in nanoseconds; 0 where the system does not tell."""
-    try:
-        descriptor = os.open("/proc/thread-self/schedstat", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return 0
-    try:
-        return int(os.read(descriptor, 64).split()[1])
-    except (OSError, IndexError):
-        return 0
-    finally:
-        os.close(descriptor)
+    said = told("/proc/thread-self/schedstat").split()
+    return int(said[1]) if len(said) > 1 else 0
 
 
 class Memory:
@@ -227,7 +228,7 @@ class Memory:
     def held(self) -> int:
         """What it is now; where the system does not tell, the most that it was."""
         if self._file >= 0:
-            return int(os.pread(self._file, 64, 0).split()[1]) * self._page
+            return int(told_again(self._file).split()[1]) * self._page
         unit = 1 if sys.platform == "darwin" else 1024
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 

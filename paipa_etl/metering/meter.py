@@ -3,8 +3,24 @@
 from __future__ import annotations
 
 try:
-    from paipa_etl.metering._meter import Account, Probe, Strand, Tally, bucket_of
+    from paipa_etl.metering._meter import (
+        Account,
+        Probe,
+        Strand,
+        Tally,
+        bucket_of,
+        told,
+        told_again,
+    )
 except ImportError:
-    from paipa_etl.metering._meter_python import Account, Probe, Strand, Tally, bucket_of
+    from paipa_etl.metering._meter_python import (
+        Account,
+        Probe,
+        Strand,
+        Tally,
+        bucket_of,
+        told,
+        told_again,
+    )
 
-__all__ = ["Account", "Probe", "Strand", "Tally", "bucket_of"]
+__all__ = ["Account", "Probe", "Strand", "Tally", "bucket_of", "told", "told_again"]

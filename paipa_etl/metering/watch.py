@@ -119,7 +119,6 @@ class Watch(Unwatched):
         self._lives: list[Life] = []
         self._here = threading.local()
         self._lock = threading.Lock()
-        self._thread = ThreadTime()
         self.delays = Delays()
         self.memory = Memory()
 
@@ -142,7 +141,7 @@ class Watch(Unwatched):
 
     def worker(self, owner: Owner) -> Callable[[float, int], None]:
         account = self._account(owner, OWN)
-        return Worker(account, self.counters, self.memory, self.delays, self._thread)
+        return Worker(account, self.counters, self.memory, self.delays, self._here.life.time)
 
     def inside(self, whose: Callable[[Owner], Owner]) -> Unwatched:
         return Inside(self, whose)
@@ -255,6 +254,7 @@ class Life:
 
     thread: threading.Thread
     strand: Strand | None = None
+    time: ThreadTime = field(default_factory=ThreadTime)
     accounts: list[tuple[Key, Account]] = field(default_factory=list)
 
 
