@@ -359,5 +359,14 @@ def test_what_a_filter_takes_is_told_for_each_record_that_came() -> None:
         hands.work(5)
         return number % 50 == 0
 
-    line = seen(Pipeline(range(500), [steps.filter(keeps_few)], []), clock=hands).steps[1]
-    assert line.median == pytest.approx(0.005, rel=0.07)
+    def batches(numbers: Iterator[int]) -> Iterator[Any]:
+        for batch in steps.batch(50)(numbers):
+            hands.work(100)
+            yield batch
+
+    for step in (steps.filter(keeps_few), batches):
+        line = seen(Pipeline(range(500), [step], []), clock=hands).steps[1]
+        each = 0.005 if step is not batches else 0.002
+        assert line.median == pytest.approx(each, rel=0.07)
+    line = seen(Pipeline(range(500), [batches], []), clock=hands, count_lists=True).steps[1]
+    assert line.median == pytest.approx(0.002, rel=0.07)

@@ -21,7 +21,7 @@ from paipa_etl.metering.watch import (
     Queue,
     Watch,
 )
-from paipa_etl.report import Counts, Report, StepCount
+from paipa_etl.report import Counts, Report, StepCount, StepReport
 
 NAME = 200  # bytes of a name that are shown
 
@@ -61,10 +61,8 @@ def steps_of(watch: Watch, run: Observed, plan: Plan, report: Report) -> list[St
     counts, names = run.counts.steps, names_of(run, plan)
     for place, step in enumerate(report.steps):
         workers = plan.steps[place][1] if place < len(plan.steps) else 0
-        views.append(_step(watch, counts[place], workers))
+        views.append(_step(watch, counts[place], step, workers))
         views[-1].name = names[counts[place]]
-        views[-1].records_in, views[-1].records_out = step.records_in, step.records_out
-        _of_each(views[-1])
     views.append(_sink(watch, run, plan, report))
     if len(views) > 2:
         views[-1].records_in = views[-2].records_out
@@ -121,24 +119,25 @@ def _ends(watch: Watch, owner: Owner, name: str) -> StepView:
     return view
 
 
-def _step(watch: Watch, count: StepCount, workers: int) -> StepView:
+def _step(watch: Watch, count: StepCount, report: StepReport, workers: int) -> StepView:
     total, counted = watch.total(count), count.total()
-    view = StepView(count.name, "step", workers=workers)
+    view = StepView(count.name, "step", report.records_in, report.records_out, workers)
     view.seconds, view.cpu, view.busiest = total.own / 1e9, total.cpu, watch.busiest(count)
     view.skipped, view.retried, view.opaque = counted.skipped, counted.retried, counted.opaque
     view.memory_growth = watch.grown(count)
     view.median, view.p90, view.p99 = map(total.percentile, (0.5, 0.9, 0.99))
+    _of_each(view, total.records)
     view.counters = _counters(watch, total.counted)
     view.waited_out = _waited(watch, giver=count)
     view.waited_in = _waited(watch, taker=count) if workers else watch.own(count, WAITS)
     return view
 
 
-def _of_each(view: StepView) -> None:
+def _of_each(view: StepView, left: int) -> None:
     """What was measured between two records that left it, as that of those that came in."""
-    drops = view.records_in > view.records_out > 0
+    drops = view.records_in > left > 0
     if drops and not view.workers and view.median and view.p90 and view.p99:
-        part = view.records_out / view.records_in
+        part = left / view.records_in
         view.median *= part
         view.p90 *= part
         view.p99 *= part
