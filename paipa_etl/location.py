@@ -34,12 +34,14 @@ class Location:
 
     ``scheme`` names the store: ``file``, ``-``, ``object``, ``bytes``, or a URL's.
     ``target`` is what the store opens: a local path, a whole URL, ``-``; ``file`` is
-    the caller's own object or bytes.
+    the caller's own object or bytes. ``literal``: it was found under that very name, so that
+    nothing in it is a wildcard.
     """
 
     scheme: str
     target: str
     file: Any = field(default=None, repr=False)
+    literal: bool = field(default=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -57,7 +59,7 @@ class Location:
     @property
     def is_glob(self) -> bool:
         """Whether the path holds a wildcard (which a file of that very name overrules)."""
-        if self.scheme in (STANDARD, OBJECT, BYTES, "http", "https"):
+        if self.literal or self.scheme in (STANDARD, OBJECT, BYTES, "http", "https"):
             return False
         return bool(_WILDCARD.search(self.target))
 

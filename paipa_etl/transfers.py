@@ -210,10 +210,11 @@ class Transfers:
         return not self._run.stop.is_set and not isinstance(error, (PlanError, MemoryError))
 
     def _carry_out(self, job: Job) -> Report:
+        found = replace(job.entry.location, literal=True)  # it may be gone when its turn comes
         plan = replace(
             self._plan,
             steps=(self._ending, *self._plan.steps) if self._plan.steps else (),
-            source=replace(self._source, locations=(job.entry.location,), _used=[]),
+            source=replace(self._source, locations=(found,), _used=[]),
             sink=replace(self._sink, location=job.target, _opened=[]),
             max_memory=self._memory,
         )

@@ -92,6 +92,23 @@ def test_what_is_done_is_left_alone(inputs: Path, tmp_path: Path) -> None:
     assert list(read(tmp_path / "out" / "f3.jsonl")) == [{"n": 33}]
 
 
+def test_the_name_of_an_input_that_is_gone_stands_for_no_other(tmp_path: Path) -> None:
+    """It has a wildcard in it, and there is one that it would match."""
+    for name in ("a", "st*r", "star"):
+        (tmp_path / f"{name}.jsonl").write_text(f'"{name}"\n')
+
+    def remove(record: object) -> object:
+        (tmp_path / "st*r.jsonl").unlink(missing_ok=True)
+        return record
+
+    out = tmp_path / "out"
+    made = Pipeline(read(f"{tmp_path}/*.jsonl"), [steps.map(remove)], write(f"{out}/{{name}}"))
+    report = transfer(made, transfers=1)
+    assert (report.transferred, report.failed) == (2, 1)
+    assert "st*r.jsonl: No such file" in report.failures[0]
+    assert sorted(path.name for path in out.iterdir()) == ["a.jsonl", "star.jsonl"]
+
+
 # A short file ends before it changes, or has its new end; of a long one, the rest is garbage.
 @pytest.mark.parametrize("size", [1, 8 << 20])
 def test_an_input_that_changes_meanwhile_is_not_done(
