@@ -1,4 +1,4 @@
-"""Together: the runs of many transfers of one plan, as a debugger looks at them: as one run."""
+"""Together: the runs of many transfers of one plan as one: their counts, and whose the time is."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Together:
                 self._end(run, report or _unpublished(run.report()))
 
     def _whose(self, run: Run, owner: Owner) -> Owner:
-        """The step of the plan that a step of one of the runs is."""
+        """The step of the plan that a step of one of the runs is; a hidden one is nobody's line."""
         if not isinstance(owner, StepCount):
             return owner
         pairs = self._paired(run)
@@ -57,6 +57,7 @@ class Together:
         self._unencodable += run.counts.unencodable
         for step, count in self._paired(run):
             total = count.total()
+            step.opaque = total.opaque
             step.skipped += total.skipped
             step.retried += total.retried
 
@@ -66,6 +67,7 @@ class Together:
             total.records_in += step.records_in
             total.records_out += step.records_out
             total.retried += step.retried
+            total.opaque = step.opaque
 
     def report(self) -> Report:
         """The sums of all that was done so far."""

@@ -76,9 +76,9 @@ def transfer(
     The plan's sink is a location with fields: ``write("s3://clean/{stem}.jsonl.zst")``.
     One that fails does not keep the others from going on, unless ``fail_fast``; with
     ``skip_done``, what has an output that is newer than it is left alone. The plan's
-    ``max_memory`` is shared between them. A ``debugger`` looks at all of them as one run. Raises
-    ``PlanError``, before anything is read,
-    where two outputs would have one name, or one would leave the template's root.
+    ``max_memory`` is shared between them. A ``debugger`` looks at all of them as one run.
+    Raises ``PlanError``, before anything is read, where two outputs would have one name, or
+    one would leave the template's root.
     """
     return Transfers(plan, transfers, fail_fast, skip_done, heard, debugger).run()
 

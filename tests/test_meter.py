@@ -189,13 +189,13 @@ def test_percentiles_are_right_to_six_percent(form: Any) -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_what_the_system_tells_is_read_or_is_nothing(form: Any, tmp_path: Path) -> None:
-    path = tmp_path / "told"
+    path = tmp_path / "peek"
     path.write_bytes(b"12 34\n" * 100)
-    assert form.told(str(path)) == path.read_bytes()[:64]
-    assert form.told(str(tmp_path / "none")) == form.told(str(tmp_path)) == b""
+    assert form.peek(str(path)) == path.read_bytes()[:64]
+    assert form.peek(str(tmp_path / "none")) == form.peek(str(tmp_path)) == b""
     with path.open("rb") as file:
-        assert form.told_again(file.fileno()) == form.told_again(file.fileno()) != b""
-    assert form.told_again(-1) == b""
+        assert form.peek_open(file.fileno()) == form.peek_open(file.fileno()) != b""
+    assert form.peek_open(-1) == b""
 
 
 @given(st.integers(0, 1 << 62))
@@ -228,8 +228,8 @@ def test_compiled_and_plain_count_and_time_the_same(
         if closes:
             flow.close()
         chain.strand.settle()
-        told = [(a.own, a.records, a.buckets) for a in (chain.base, *chain.accounts)]
-        return [got, told, [looked[1:] for looked in chain.looks], chain.hands.now]
+        peek = [(a.own, a.records, a.buckets) for a in (chain.base, *chain.accounts)]
+        return [got, peek, [looked[1:] for looked in chain.looks], chain.hands.now]
 
     assert run(_meter_python) == run(meter)
 

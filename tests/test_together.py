@@ -60,6 +60,15 @@ def test_each_line_is_the_sum_of_all_transfers(folder: Path, workers: int | None
     assert not view.queues
 
 
+def test_a_plain_callable_is_told_as_one(folder: Path) -> None:
+    def same(records: Any) -> Any:
+        yield from records
+
+    report, view = seen(folder, same, steps.map(dict))
+    assert [step.opaque for step in report.steps] == [True, False]
+    assert [step.opaque for step in view.steps[1:-1]] == [True, False]
+
+
 def test_what_a_failed_one_had_read_is_left_over(folder: Path) -> None:
     def fails(record: Any) -> Any:
         return 1 // (record["at"] - 3) and record
@@ -88,8 +97,8 @@ def test_threads_that_have_ended_are_kept_as_a_sum() -> None:
     assert total.records == 5 * MANY
     assert total.own >= 5 * MANY * 1_000_000
     assert watch.own(SOURCE) == pytest.approx(total.own / 1e9)
-    assert len(watch._lives) <= MANY
-    assert sum(map(len, watch._accounts.values())) <= 2 * MANY
+    assert len(watch._threads) <= MANY
+    assert sum(map(len, watch._accounts.values())) <= 3 * MANY  # each thread has three
     watch.memory.close()
 
 

@@ -245,10 +245,11 @@ def _counts(view: View) -> str:
     parts = [f"{counts[name]:,} {name.replace('_', ' ')}" for name in gone if counts[name]]
     left = f"{counts['read']:,} read"
     left += f" + {counts['expanded']:,} expanded" if counts["expanded"] else ""
-    sign = "=" if counts["balanced"] else "≠"
-    sums = f"{left} {sign} {' + '.join(parts) or '0 written'}"
     if view.failed:
         sums = f"{left}, of which {', '.join(parts) or '0 written'}; the rest was on its way"
+    else:
+        sign = "=" if counts["balanced"] else "≠"
+        sums = f"{left} {sign} {' + '.join(parts) or '0 written'}"
     steps = table(["", "records in", "records out"], rows, "records-in-and-out")
     more = ""
     if counts["errors"]:

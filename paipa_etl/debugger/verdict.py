@@ -70,7 +70,7 @@ def judge(view: View) -> Verdict:
     busiest = max(threads, key=lambda thread: _share(thread, view))
     verdict = (
         (_limit(busiest, threads, view) if _share(busiest, view) >= SATURATED else None)
-        or (_hand_over(view) if view.transfers == 1 else None)
+        or _hand_over(view)
         or _queue_too_small(view)
         or _limit(busiest, threads, view)
         or _uneven(view)
@@ -81,7 +81,7 @@ def judge(view: View) -> Verdict:
             "nothing in particular: every part of it would have to become faster",
         )
     )
-    verdict.remarks += (_starved(view, verdict) if view.transfers == 1 else []) + _delayed(view)
+    verdict.remarks += _starved(view, verdict) + _delayed(view)
     return verdict
 
 
@@ -243,7 +243,7 @@ def _uneven(view: View) -> Verdict | None:
 
 def _hand_over(view: View) -> Verdict | None:
     """The processor is busy, and hardly with the functions of the steps that have workers."""
-    steps = [step for step in view.steps[1:-1] if step.workers]
+    steps = _with_workers(view)
     functions = sum(step.seconds for step in steps)
     if not steps or view.cpu < SATURATED * view.seconds or functions > FEW * view.cpu:
         return None
@@ -254,6 +254,11 @@ def _hand_over(view: View) -> Verdict | None:
     return Verdict("hand-over", least.name, text, lever)
 
 
+def _with_workers(view: View) -> list[StepView]:
+    """The steps with workers of their own; those of transfers are the transfers, mostly."""
+    return [step for step in view.steps[1:-1] if step.workers and view.transfers == 1]
+
+
 def _step_of(queue: QueueView, view: View) -> StepView | None:
     steps = (step for step in view.steps if step.name == queue.taker and step.kind == "step")
     return next(steps, None) if queue.giver != queue.taker else None
@@ -262,7 +267,7 @@ def _step_of(queue: QueueView, view: View) -> StepView | None:
 def _starved(view: View, verdict: Verdict) -> list[str]:
     """Steps most of whose workers have nothing to do."""
     remarks = []
-    for step in view.steps[1:-1]:
+    for step in _with_workers(view):
         share = step.share(view.seconds)
         if step.workers > 2 and share < STARVED and step.name != verdict.limit:
             busy = round(share * step.workers)

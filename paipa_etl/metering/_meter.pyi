@@ -3,5 +3,5 @@ from paipa_etl.metering._meter_python import Probe as Probe
 from paipa_etl.metering._meter_python import Strand as Strand
 from paipa_etl.metering._meter_python import Tally as Tally
 from paipa_etl.metering._meter_python import bucket_of as bucket_of
-from paipa_etl.metering._meter_python import told as told
-from paipa_etl.metering._meter_python import told_again as told_again
+from paipa_etl.metering._meter_python import peek as peek
+from paipa_etl.metering._meter_python import peek_open as peek_open

@@ -129,7 +129,7 @@ def bucket_of(value):
     return _bucket(value)
 
 
-def told(str path):
+def peek(str path):
     """The first bytes of a file of the system's, which has them at hand; ``b""``: it has none.
 
     Other threads are kept waiting: where there are many, to get on again takes a thousand
@@ -145,7 +145,7 @@ def told(str path):
     return room[:size] if size > 0 else b""
 
 
-def told_again(int descriptor):
+def peek_open(int descriptor):
     """The same of one that is open."""
     cdef char[64] room
     cdef ssize_t size = pread(descriptor, room, 64, 0)

@@ -20,7 +20,7 @@ def bucket_of(value: int) -> int:
 SHORT = tuple(map(bucket_of, range(4_096)))
 
 
-def told(path: str) -> bytes:
+def peek(path: str) -> bytes:
     """The first bytes of a file of the system's, which has them at hand; ``b""``: it has none."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -34,7 +34,7 @@ def told(path: str) -> bytes:
         os.close(descriptor)
 
 
-def told_again(descriptor: int) -> bytes:
+def peek_open(descriptor: int) -> bytes:
     """The same of one that is open."""
     try:
         return os.pread(descriptor, 64, 0)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from time import perf_counter_ns, thread_time_ns
 
 from paipa_etl.errors import PaipaWarning, describe, shown
-from paipa_etl.metering.meter import Account, told, told_again
+from paipa_etl.metering.meter import Account, peek, peek_open
 
 SPAN = 2_000_000  # nanoseconds at work in one go, from which the processor's part is always read
 PERIOD = 20_000_000  # nanoseconds between two cycles in which it is read for what is shorter
@@ -208,7 +208,7 @@ class Delays:
 
 def _delay() -> int:
     """That of this thread since it began, in nanoseconds; 0 where the system does not tell."""
-    said = told("/proc/thread-self/schedstat").split()
+    said = peek("/proc/thread-self/schedstat").split()
     return int(said[1]) if len(said) > 1 else 0
 
 
@@ -228,7 +228,7 @@ class Memory:
     def held(self) -> int:
         """What it is now; where the system does not tell, the most that it was."""
         if self._file >= 0:
-            return int(told_again(self._file).split()[1]) * self._page
+            return int(peek_open(self._file).split()[1]) * self._page
         unit = 1 if sys.platform == "darwin" else 1024
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 

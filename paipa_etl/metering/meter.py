@@ -9,8 +9,8 @@ try:
         Strand,
         Tally,
         bucket_of,
-        told,
-        told_again,
+        peek,
+        peek_open,
     )
 except ImportError:
     from paipa_etl.metering._meter_python import (
@@ -19,8 +19,8 @@ except ImportError:
         Strand,
         Tally,
         bucket_of,
-        told,
-        told_again,
+        peek,
+        peek_open,
     )
 
-__all__ = ["Account", "Probe", "Strand", "Tally", "bucket_of", "told", "told_again"]
+__all__ = ["Account", "Probe", "Strand", "Tally", "bucket_of", "peek", "peek_open"]

@@ -116,7 +116,7 @@ class Watch(Unwatched):
         self._weigh = _items if lists else None
         self._accounts: defaultdict[Key, list[Account]] = defaultdict(list)
         self._ended: defaultdict[Key, Total] = defaultdict(Total)
-        self._lives: list[Life] = []
+        self._threads: list[ThreadAccounts] = []
         self._here = threading.local()
         self._lock = threading.Lock()
         self.delays = Delays()
@@ -125,7 +125,7 @@ class Watch(Unwatched):
     # What is told.
 
     def lane(self, owner: Owner, role: str = OWN) -> None:
-        strand, account = self._find((owner, role), base=True)
+        strand, account = self._find((owner, role))
         strand.switch(account)
 
     def timed(
@@ -141,7 +141,7 @@ class Watch(Unwatched):
 
     def worker(self, owner: Owner) -> Callable[[float, int], None]:
         account = self._account(owner, OWN)
-        return Worker(account, self.counters, self.memory, self.delays, self._here.life.time)
+        return Worker(account, self.counters, self.memory, self.delays, self._here.thread.time)
 
     def inside(self, whose: Callable[[Owner], Owner]) -> Unwatched:
         return Inside(self, whose)
@@ -193,7 +193,7 @@ class Watch(Unwatched):
     def _running(self, accounts: list[Account]) -> int:
         """Nanoseconds of what has begun and not ended yet."""
         with self._lock:
-            strands = [life.strand for life in self._lives if life.thread.is_alive()]
+            strands = [known.strand for known in self._threads if known.thread.is_alive()]
         running = [strand.running() for strand in strands if strand is not None]
         return sum(spent for current, spent in running if any(current is one for one in accounts))
 
@@ -203,25 +203,25 @@ class Watch(Unwatched):
         account = Account()
         account.counted = [0] * len(self.counters.names)
         account.waits = role in (WAITS, ROOM)
-        life = getattr(self._here, "life", None) or self._begin_life()
+        known = getattr(self._here, "thread", None) or self._new_thread()
         with self._lock:
             self._accounts[owner, role].append(account)
-            life.accounts.append(((owner, role), account))
+            known.accounts.append(((owner, role), account))
         return account
 
-    def _begin_life(self) -> Life:
+    def _new_thread(self) -> ThreadAccounts:
         """The accounts of this thread; those of many that have ended become one of each kind."""
-        life = self._here.life = Life(threading.current_thread())
+        known = self._here.thread = ThreadAccounts(threading.current_thread())
         with self._lock:
-            if len(self._lives) >= MANY:
-                self._bury()
-            self._lives.append(life)
-        return life
+            if len(self._threads) >= MANY:
+                self._sum_up_ended()
+            self._threads.append(known)
+        return known
 
-    def _bury(self) -> None:
-        ended = [life for life in self._lives if not life.thread.is_alive()]
-        self._lives = [life for life in self._lives if life.thread.is_alive()]
-        for key, account in chain.from_iterable(life.accounts for life in ended):
+    def _sum_up_ended(self) -> None:
+        ended = [known for known in self._threads if not known.thread.is_alive()]
+        self._threads = [known for known in self._threads if known.thread.is_alive()]
+        for key, account in chain.from_iterable(known.accounts for known in ended):
             self._ended[key].add(account)
             self._accounts[key].remove(account)
 
@@ -230,17 +230,14 @@ class Watch(Unwatched):
         counting = look.count if self.counters.names else None
         strand = Strand(base, look, self.clock, counting)
         self._here.strand, self._here.accounts = strand, {}
-        self._here.life.strand = strand
+        self._here.thread.strand = strand
         return strand
 
-    def _find(self, key: Key, *, base: bool = False) -> tuple[Strand, Account]:
+    def _find(self, key: Key) -> tuple[Strand, Account]:
         """The strand of the thread, and its account for somebody."""
         strand = getattr(self._here, "strand", None)
         if strand is None:
-            first = self._account(key[0], key[1] if base else ELSE)
-            strand = self._new_strand(first)
-            if base:
-                self._here.accounts[key] = first
+            strand = self._new_strand(self._account(key[0], ELSE))
         accounts: dict[Key, Account] = self._here.accounts
         account = accounts.get(key)
         if account is None:
@@ -249,7 +246,7 @@ class Watch(Unwatched):
 
 
 @dataclass(slots=True)
-class Life:
+class ThreadAccounts:
     """What a thread has: its strand, where it has one, and its accounts."""
 
     thread: threading.Thread
