@@ -21,7 +21,7 @@ SMART_OPEN = "smart_open loop"
 ONE, FOUR = "boto3, one connection", "boto3, four connections"
 OURS_BOTO3 = f"{OURS}, boto3 only"
 BARE, BARE_BOTO3 = "obstore, 64 threads", "boto3, 64 threads"
-ONE_BY_ONE = "obstore, one at a time"
+ONE_BY_ONE, ONE_BY_ONE_BOTO3 = "obstore, one at a time", "boto3, one at a time"
 PARAMIKO = "smart_open"
 SMALL_RUN = f"{OURS}, 300 MB"
 
@@ -171,7 +171,7 @@ JOBS = (
                 size=FEW / MANY,
             ),
             Way(
-                "boto3, one at a time",
+                ONE_BY_ONE_BOTO3,
                 peer("boto3_many", "in/", "out/", "1", str(FEW)),
                 modules=("boto3",),
                 size=FEW / MANY,
@@ -185,7 +185,8 @@ JOBS = (
         (
             Against(BARE, "wall", 1.18, 1, faster=False),
             Against(BARE_BOTO3, "wall", 1.18, 1, faster=False, who=OURS_BOTO3),
-            Must(ONE_BY_ONE, "wall", 8, 8),
+            Must(ONE_BY_ONE, "wall", 20, 20),
+            Against(ONE_BY_ONE_BOTO3, "wall", 8, 8, who=OURS_BOTO3),
         ),
         MANY,
         "objects/s",
