@@ -103,15 +103,18 @@ class Channel(Waiting, Generic[T]):
         if rest is not None:
             await self.until_in_loop(self._givers, self._giving(rest))
 
-    def add(self, record: Any, index: int, origin: Batch, size: int) -> None:
+    def add(
+        self, record: Any, index: int, origin: Batch, size: int, raw: bytes | None = None
+    ) -> None:
         """Hand over one record, with others that follow at once where nobody waits for it.
 
-        ``origin`` is the batch that it came from, with this index there.
+        ``origin`` is the batch that it came from; ``index`` and ``raw`` are its index and its
+        raw bytes there.
         """
         with self.lock:
-            given = self._join(record, index, origin, size)
+            given = self._join(record, index, origin, size, raw)
         if not given:
-            self.until(self._givers, lambda: self._join(record, index, origin, size) or None)
+            self.until(self._givers, lambda: self._join(record, index, origin, size, raw) or None)
 
     def finish(self, failure: BaseException | None = None) -> None:
         """Nothing more will come; a failure is raised behind the last item. The first call counts.
@@ -296,19 +299,27 @@ class Channel(Waiting, Generic[T]):
         if self.takers.turns:
             self.takers.wake()
 
-    def _join(self, record: Any, index: int, origin: Batch, size: int) -> bool:
+    def _join(self, record: Any, index: int, origin: Batch, size: int, raw: bytes | None) -> bool:
         """Add a record to the last batch, or begin another; False: there is no room."""
         if self._finished:
             raise Abandoned
         if (self._items >= self._max_items or self._bytes + size > self._max_bytes) and self._items:
             return False
         last = self._open
-        if last is None or last.block is not origin.block or len(last.indices) >= GATHERED:
-            self._append(origin.made([record], [index]), size, 1)
+        if (
+            last is None
+            or last.places is not origin.places
+            or (last.raws is None) != (raw is None)
+            or len(last.indices) >= GATHERED
+        ):
+            raws = None if raw is None else [raw]
+            self._append(origin.made([record], [index], raws), size, 1)
             self._open = self._parcels[-1].item
             return True
         last.records.append(record)  # type: ignore[union-attr]
         last.indices.append(index)  # type: ignore[attr-defined]
+        if raw is not None:
+            last.raws.append(raw)  # type: ignore[union-attr]
         _, count, held = self._parcels[-1]
         self._parcels[-1] = Parcel(last, count + 1, held + size)
         self._hold(size, 1)

@@ -1,4 +1,4 @@
-"""What can go wrong, and the one object that decides what happens then.
+"""The exceptions of this package, and how an exception is shown.
 
 ::
 
@@ -21,10 +21,8 @@ note that says where. ``Skip`` is no error: a function raises it to drop a recor
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import NoReturn
 
 SHOWN = 120  # bytes of a record or a name that an error message quotes
-TOLD = 5  # skipped records that are kept to be told at the end of a run
 
 
 class PaipaError(Exception):
@@ -83,7 +81,23 @@ class OutputUnavailable(OutputError):
 
 
 class BadRecord(PaipaError, ValueError):
-    """One record that cannot be decoded or encoded."""
+    """One record that cannot be decoded or encoded.
+
+    ``problem`` says why, ``place`` where the record came from and ``raw`` what its bytes
+    are, where they are known (of a record that could not be decoded).
+    """
+
+    def __init__(self, problem: str, place: object = None, raw: bytes | None = None) -> None:
+        self.problem, self.place, self.raw = problem, place, raw
+        super().__init__(problem, place, raw)
+
+    def at(self, place: object, raw: bytes | None) -> BadRecord:
+        """The same error with its place and the record's bytes."""
+        return type(self)(self.problem, place, raw)
+
+    def __str__(self) -> str:
+        where = f"{self.place}: " if self.place is not None else ""
+        return f"{where}{self.problem}" + (f": {shown(self.raw)}" if self.raw is not None else "")
 
 
 class StuckWorker(PaipaError):
@@ -137,56 +151,8 @@ def shown(value: object, limit: int = SHOWN) -> str:
     return kept + ("…" if len(text) > limit or kept != safe else "")
 
 
-class ErrorPolicy:
-    """Decides on every failed record: of decoding, of a step's function, of encoding.
-
-    ``fail`` raises the error; ``skip`` counts the record and goes on. The first
-    few skipped records are kept as text, so that a run can tell what it left out.
-    """
-
-    ACTIONS = ("fail", "skip")
-
-    def __init__(self, action: str = "fail") -> None:
-        if action not in self.ACTIONS:
-            raise PlanError(f"on_error is one of {', '.join(self.ACTIONS)}, not {action!r}")
-        self.action = action
-        self.told: list[str] = []
-        self._settled: list[BaseException] = []
-
-    @property
-    def fails(self) -> bool:
-        """Whether the first failed record ends the run."""
-        return self.action == "fail"
-
-    def settle(self, error: BaseException) -> None:
-        """It ends the run, or a part of it: whoever sees it pass by has nothing to decide."""
-        if not self.is_settled(error):
-            self._settled.append(error)
-
-    def is_settled(self, error: BaseException) -> bool:
-        """Whether somebody further up has decided on this very error."""
-        return any(error is settled for settled in self._settled)
-
-    def decide(self, error: Exception, where: str) -> None:
-        """Raise the error, noting where it happened, or return: then the record is skipped.
-
-        An error whose message says where (a ``BadRecord``) takes no further note.
-        """
-        if self.fails:
-            self.fail(error, where)
-        if len(self.told) < TOLD:
-            self.told.append(f"{where}: {describe(error)}" if where else describe(error))
-
-    def fail(self, error: BaseException, where: str) -> NoReturn:
-        """Raise the error, noting where it happened; the first to see it knows best."""
-        if where and not self.is_settled(error):
-            note(error, where)
-        self.settle(error)
-        raise error
-
-
-class Place(str):
-    """A note of ours, told from the notes that a user's own code adds."""
+class Note(str):
+    """A note of this package, as distinct from the notes that a user's own code adds."""
 
     __slots__ = ()
 
@@ -195,8 +161,8 @@ def note(error: BaseException, where: str) -> None:
     """Say where an error happened, in place of what was said in an earlier run."""
     with suppress(Exception):  # an error that takes no notes is raised without one
         notes = getattr(error, "__notes__", [])
-        notes[:] = [text for text in notes if not isinstance(text, Place)]
-        error.add_note(Place(f"in {where}"))
+        notes[:] = [text for text in notes if not isinstance(text, Note)]
+        error.add_note(Note(f"in {where}"))
 
 
 def never_stop(error: Exception, name: str) -> Exception:
@@ -222,6 +188,6 @@ def describe(error: BaseException) -> str:
     kind = "" if isinstance(error, PaipaError) else type(error).__name__
     text = f"{kind}: {message}" if kind and message else kind or message
     notes = getattr(error, "__notes__", ())
-    places = [text for text in notes if isinstance(text, Place)] if isinstance(notes, list) else []
+    places = [text for text in notes if isinstance(text, Note)] if isinstance(notes, list) else []
     where = shown("; ".join(places), 1_500)
     return f"{text} ({where})" if where else text

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from paipa_etl.clash import check_not_same
 from paipa_etl.clients import Clients
 from paipa_etl.codecs import Codec
-from paipa_etl.errors import ErrorPolicy, PlanError, shown
+from paipa_etl.errors import PlanError, shown
+from paipa_etl.failures import ErrorPolicy
 from paipa_etl.formats import Format
 from paipa_etl.formats.blocks import MAX_RECORD
 from paipa_etl.location import Location, parse

@@ -13,8 +13,9 @@ from paipa_etl.background import AHEAD, BEHIND, EventLoop, join
 from paipa_etl.channel import MAX_BYTES
 from paipa_etl.clients import Clients
 from paipa_etl.clock import Clock
-from paipa_etl.errors import ErrorPolicy, Word, describe, never_stop
-from paipa_etl.formats.batch import Batch
+from paipa_etl.errors import BadRecord, Word, describe, never_stop
+from paipa_etl.failures import ErrorPolicy, Failure, InFlight, Place
+from paipa_etl.formats.batch import Batch, SourceBlock
 from paipa_etl.metering.watch import UNWATCHED, Unwatched
 from paipa_etl.report import Counts, Report, StepCount, report_of
 from paipa_etl.resources import Resources
@@ -89,17 +90,23 @@ class Run:
         self.idle: Callable[[], None] = lambda: None
         self.clock = clock or Clock()
         self.started = self.clock.now()
-        self.where: Callable[[], str] = self._where
+        self.where: Callable[[], InFlight] = self._where
+        """Tells the record in flight of the thread."""
         self.entered = 0
         """How many records were handed to the steps, those of the batch in flight among them."""
         self.batch: Batch | None = None
         self._rest: Iterator[Any] = iter(())
         self._position = 0
+        self._block: SourceBlock | None = None
+        """The block in flight, of which one record after the other is decoded."""
+        self._passed_over = 0
+        """Raw bytes of the block so far that hold no record."""
 
     def branch(self) -> Run:
         """The same run for another thread, which has another record in flight."""
         branch = copy(self)
         branch.batch, branch._rest, branch._position, branch.entered = None, iter(()), 0, 0
+        branch._passed_over = 0
         branch.where = branch._where
         return branch
 
@@ -138,7 +145,33 @@ class Run:
         """Iterate over a batch's records as the records in flight."""
         self.entered += len(batch)
         self.batch, self._rest = batch, iter(batch.records or ())
+        self._passed_over = 0
         return self._rest
+
+    def enter_rows(self, block: SourceBlock) -> Iterator[bytes]:
+        """Iterate over the raw bytes of a block's records as the records in flight."""
+        raws = block.rows.raws
+        count = len(raws)
+        self.counts.read += count
+        self.entered += count
+        self.batch = Batch(block.places, None, raws, range(count), count)
+        self._block, self._passed_over, self._rest = block, 0, iter(raws)
+        return self._rest
+
+    def pass_over(self) -> None:
+        """The raw bytes in flight hold no record."""
+        assert self._block is not None
+        self._passed_over += 1
+        self._block.count -= 1
+        self.counts.read -= 1
+        self.entered -= 1
+
+    def bad_record(self, error: BadRecord, raw: bytes) -> None:
+        """The record in flight cannot be decoded: raise, or count it as bad."""
+        self.counts.read -= 1
+        self.entered -= 1
+        self.policy.decide(Failure(error, "", self.where().place, raw))
+        self.counts.bad += 1
 
     def counted(
         self, records: Iterable[Any], until: Stop | None = None
@@ -163,7 +196,7 @@ class Run:
             if self.is_word(error):
                 raise
             error = never_stop(error, "the source")
-            self.policy.fail(error, f"the source, after record {self._position:,}")
+            self.policy.fail(Failure(error, f"the source, after record {self._position:,}"))
 
     @contextmanager
     def reading(self) -> Generator[None, None, None]:
@@ -192,17 +225,22 @@ class Run:
         """The place of the record in flight among those of its block, or of its source."""
         if self.batch is None:
             return self._position - 1
-        return self.batch.indices[len(self.batch) - length_hint(self._rest) - 1]
-
-    def _where(self) -> str:
-        if self.batch is None:
-            return f"record {self._position:,}"
-        return self.batch.place(len(self.batch) - length_hint(self._rest) - 1)
+        return self.batch.indices[self._at] - self._passed_over
 
     @property
-    def place(self) -> str:
-        """Where the record in flight came from."""
-        return self.where()
+    def _at(self) -> int:
+        assert self.batch is not None
+        return len(self.batch) - length_hint(self._rest) - 1
+
+    @property
+    def raw(self) -> bytes | None:
+        """The raw bytes of the record in flight, where they are known."""
+        return None if self.batch is None else self.batch.raw_of(self._at)
+
+    def _where(self) -> InFlight:
+        if self.batch is None:
+            return InFlight(Place(self._position))
+        return InFlight(self.batch.places.of(self.index), self.raw)
 
     def is_word(self, error: BaseException) -> bool:
         """Whether it says that the run ends, and is no error; else a user's code raised it."""
@@ -210,8 +248,13 @@ class Run:
 
     def failed(self, error: Exception, step: StepCount) -> None:
         """A step's function raised on the record in flight: raise, or count it as skipped."""
-        self.policy.decide(error, f"{step.name}, {self.place}")
+        self.policy.decide(self.failure(error, step.name))
         step.skipped += 1
+
+    def failure(self, error: BaseException, stage: str) -> Failure:
+        """What failed on the record in flight."""
+        place, raw = self.where()
+        return Failure(error, stage, place, raw)
 
     def end(self) -> None:
         """Nothing goes on: wake every wait, end the event loop."""
@@ -254,6 +297,6 @@ class Run:
         """The report of what was done so far."""
         others = [describe(error) for error in self.failures if error is not self.raised]
         seconds = self.clock.now() - self.started
-        report = report_of(self.counts, seconds, self.policy.told + others)
+        report = report_of(self.counts, seconds, [*map(str, self.policy.failures), *others])
         report.view = self.watch.details()
         return report

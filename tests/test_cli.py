@@ -419,7 +419,7 @@ def test_a_bad_record_comes_after_the_good_ones_were_written(paipa: Any) -> None
     for words in ((), ("--map", "lambda r: r")):
         done = paipa(*words, input=TEN + b"{nope\n11\n")
         assert (done.returncode, done.stdout) == (1, TEN)
-        assert "record 11 of - (byte 20)" in told(done)
+        assert "record 11 of - (line 11, byte 20)" in told(done)
 
 
 def test_a_bad_record_leaves_the_old_file(paipa: Any, tmp_path: Path) -> None:

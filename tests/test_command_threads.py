@@ -91,5 +91,5 @@ def test_a_failure_says_which_record(paipa: Any, tmp_path: Path) -> None:
     done = paipa("in.jsonl", "out.jsonl", "--map", "lambda n: 1 // (n - 7)@4")
     assert done.returncode == 1
     assert b"ZeroDivisionError" in done.stderr
-    assert b"record 8 of in.jsonl (byte 14)" in done.stderr
+    assert b"record 8 of in.jsonl (line 8, byte 14)" in done.stderr
     assert not (tmp_path / "out.jsonl").exists()

@@ -61,7 +61,7 @@ def test_a_function_that_fails_in_a_worker(
     (note,) = caught.value.__notes__
     assert note.startswith(f"in {NAMED.get(verb, f'{verb}(Trouble')}, workers={workers}")
     byte = numbers.read_bytes().index(b"30\n")
-    assert note.endswith(f", record 31 of {numbers} (byte {byte})")
+    assert note.endswith(f", record 31 of {numbers} (line 31, byte {byte})")
     assert target.read_bytes() == BEFORE
 
 
@@ -106,7 +106,7 @@ def test_a_generator_that_fails_ends_the_run(
     assert caught.value is trouble.error
     (note,) = caught.value.__notes__
     assert "checked" in note
-    assert f", record 31 of {numbers} (byte " in note
+    assert f", record 31 of {numbers} (line 31, byte " in note
     assert target.read_bytes() == BEFORE
 
 

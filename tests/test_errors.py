@@ -73,7 +73,8 @@ def test_one_note_says_step_record_and_location(numbers: Path, plan: str, at: in
     byte = numbers.read_text().index(f"{at}\n") if at > 9 else 2 * at
     with pytest.raises(KeyError) as caught:
         Pipeline(numbers, PLANS[plan](Fails(at)), numbers.with_name("out.jsonl")).run()
-    assert caught.value.__notes__ == [f"in {name}, record {at + 1} of {numbers} (byte {byte})"]
+    place = f"record {at + 1} of {numbers} (line {at + 1}, byte {byte})"
+    assert caught.value.__notes__ == [f"in {name}, {place}"]
     assert not numbers.with_name("out.jsonl").exists()
 
 

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paipa_etl import BadRecord, Pipeline, read, steps, write
-from paipa_etl.formats.blocks import cut_lines
+from paipa_etl.formats import by_name
+from paipa_etl.formats.blocks import Block, Limits, LineReader, split_lines
 
 BOM = b"\xef\xbb\xbf"
 LINES = [b"1", b"  ", b'"two"', b"", b'{"three":3}\r', b"nothing", b'"\xc3\xa9"', b"[", b"9"]
@@ -33,6 +34,10 @@ def split(data: bytes, at: list[int]) -> list[bytes]:
     return [data[a:b] for a, b in itertools.pairwise(edges)]
 
 
+def cut(pieces: list[bytes], max_record: int, size: int) -> list[Block]:
+    return list(LineReader(Limits(max_record, size)).cut(pieces))
+
+
 def plain_lines(data: bytes) -> list[bytes]:
     lines = data.removeprefix(BOM).split(b"\n")
     return lines if lines[-1] else lines[:-1]
@@ -46,10 +51,11 @@ splits = st.lists(st.integers(0, 1000), max_size=30)
 @settings(max_examples=500)
 @given(streams, splits, st.integers(1, 64))
 def test_any_pieces_give_the_same_records(data: bytes, at: list[int], size: int) -> None:
-    blocks = [b for b in cut_lines(split(data, at), 10_000, size, blanks_count=True) if b.data]
-    assert [line for block in blocks for line in block.lines()] == plain_lines(data)
+    blocks = [block for block in cut(split(data, at), 10_000, size) if block.data]
+    assert [line for block in blocks for line in split_lines(block.data)] == plain_lines(data)
     for block in blocks:
-        assert data[block.offset : block.offset + len(block.data)] == block.data
+        offset = block.position.offset
+        assert data[offset : offset + len(block.data)] == block.data
 
 
 @settings(max_examples=500)
@@ -59,10 +65,10 @@ def test_a_record_is_too_long_in_any_pieces_or_in_none(
 ) -> None:
     data = data.replace(BOM, b"")  # has a test of its own
     kept, places, offset = [], [], 0
-    for block in cut_lines(split(data, at), limit, blanks_count=True):
+    for block in cut(split(data, at), limit, 1 << 17):
         if block.oversize:
-            places.append(block.offset)
-        kept += [] if block.oversize else block.lines()
+            places.append(block.position.offset)
+        kept += [] if block.oversize else split_lines(block.data)
     assert kept == [line for line in plain_lines(data) if len(line) <= limit]
     expected = []
     for line in plain_lines(data):
@@ -76,9 +82,11 @@ def test_a_record_is_too_long_in_any_pieces_or_in_none(
 def test_offsets_of_records_seek_to_their_lines(size: int, ending: bytes) -> None:
     data = BOM + ending.join(LINES)
     pieces = [data[n : n + size] for n in range(0, len(data), size)]
-    for block in cut_lines(pieces, 100, 10):
-        for n, line in enumerate(line for line in block.lines() if line.strip(b" \t\r")):
-            assert data[block.offset_of(n) :].startswith(line)
+    decoder = by_name("jsonl").decoder(None)
+    for block in cut(pieces, 100, 10):
+        lines = [line for line in split_lines(block.data) if line.strip(b" \t\r")]
+        for start, line in zip(decoder.starts(block), lines, strict=True):
+            assert data[block.position.offset + start :].startswith(line)
 
 
 @pytest.mark.parametrize("end", [b"", b"\n"])
@@ -105,7 +113,7 @@ def test_a_record_that_is_too_long_says_so_and_where() -> None:
         pieces = [b"1\n" + b"x" * 200 + b"\n"]
         source = read(Pieces(split(pieces[0], list(range(0, 202, size)))), max_record=100)
         with pytest.raises(
-            BadRecord, match=r"record 2 of <Pieces> \(byte 2\): longer than the 100"
+            BadRecord, match=r"record 2 of <Pieces> \(line 2, byte 2\): longer than the 100"
         ):
             list(source)
 
@@ -114,7 +122,7 @@ def test_a_record_that_is_too_long_says_so_and_where() -> None:
 def test_a_long_record_that_begins_with_blanks_says_where_it_is(size: int) -> None:
     data = b"1\n" + b" " * 2000 + b"1\n"
     pieces = [data[n : n + size] for n in range(0, len(data), size)]
-    with pytest.raises(BadRecord, match=r"record 2 of .*\(byte 2\)"):
+    with pytest.raises(BadRecord, match=r"record 2 of .*\(line 2, byte 2\)"):
         list(read(Pieces(pieces), max_record=100))
 
 
@@ -171,9 +179,10 @@ def test_every_error_names_a_place_that_seeks_to_its_line(at: list[int], reads: 
     made = [steps.map(lambda r: r)] if reads else []
     source = read(Pieces(split(data, at)))
     report = Pipeline(source, made, write(bytearray()), on_error="skip").run()
-    places = [re.match(r"record (\d+) of <Pieces> \(byte (\d+)\): ", e) for e in report.errors]
-    assert [int(place[1]) for place in places if place] == [4, 6]
-    offsets = [int(place[2]) for place in places if place]
+    pattern = r"record (\d+) of <Pieces> \(line (\d+), byte (\d+)\): "
+    places = [re.match(pattern, error) for error in report.errors]
+    assert [(int(place[1]), int(place[2])) for place in places if place] == [(4, 6), (6, 8)]
+    offsets = [int(place[3]) for place in places if place]
     assert [data[n:].split(b"\n")[0] for n in offsets] == [b"nothing", b"["]
 
 
@@ -187,5 +196,5 @@ def test_an_error_far_into_a_file_names_its_place(tmp_path: Any) -> None:
     for source in (read(path), read(path) | steps.filter(lambda r: True)):
         with pytest.raises(BadRecord) as caught:
             Pipeline(source, [], write(bytearray())).run()
-        place = f"record {number:,} of {path} (byte {data.index(b'nothing'):,})"
+        place = f"record {number:,} of {path} (line 50,001, byte {data.index(b'nothing'):,})"
         assert str(caught.value).startswith(place)

@@ -19,6 +19,7 @@ RANKS = [
     {"pipeline"},
     {"clash", "debugger", "names", "together"},
     {"runners"},
+    {"optimizer"},
     {"sources", "sinks", "steps"},
     {"stores"},
     {"run"},
@@ -26,6 +27,7 @@ RANKS = [
     {"channel", "clients", "clock", "report", "resources", "retries", "waits"},
     {"stop", "turns"},
     {"formats", "codecs", "location", "metering"},
+    {"failures"},
     {"errors", "interrupts"},
 ]
 FILES = [*sorted((ROOT / "paipa_etl").rglob("*.py")), *sorted((ROOT / "cli").glob("*.py"))]

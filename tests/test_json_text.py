@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paipa_etl import BadRecord, Pipeline, read, steps, write
-from paipa_etl.formats import json_text
+from paipa_etl.formats import json_text, nesting
 
 GOOD = {
     "empty object": b"{}",
@@ -98,7 +98,7 @@ def verdict(line: bytes, reads: bool) -> tuple[str, bytes]:
     assert out.endswith(b"\n2\n") or out == b"1\n2\n"
     assert report.balanced
     for error in report.errors:
-        assert re.match(r"record 2 of <\d+ bytes> \(byte 2\): ", error)
+        assert re.match(r"record 2 of <\d+ bytes> \(line 2, byte 2\): ", error)
     return ("bad" if report.skipped else "good"), bytes(out)
 
 
@@ -152,7 +152,7 @@ def test_deep_values_encode_and_decode(depth: int, frames: int) -> None:
     for _ in range(depth - 1):
         value = {"a": value}
     text = at_depth(frames, lambda: json_text.encode(value))
-    assert json_text.depth(text) == depth
+    assert nesting.depth(text) == depth
     again = at_depth(frames, lambda: json_text.encode(json_text.decode(text)))
     assert again == text
 
@@ -213,7 +213,7 @@ def test_a_step_that_makes_what_json_cannot_hold_fails_or_is_skipped(name: str) 
     made = [steps.map(lambda n: UNENCODABLE[name] if n == 2 else n)]
     with pytest.raises(BadRecord) as caught:
         Pipeline(b"1\n2\n3\n", made, write(bytearray())).run()
-    assert any("record 2 of <6 bytes> (byte 2)" in note for note in caught.value.__notes__)
+    assert any("record 2 of <6 bytes> (line 2, byte 2)" in note for note in caught.value.__notes__)
     out = bytearray()
     report = Pipeline(b"1\n2\n3\n", made, write(out), on_error="skip").run()
     assert (bytes(out), report.skipped, report.balanced) == (b"1\n3\n", 1, True)

@@ -10,16 +10,19 @@ import math
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from conftest import SAMPLE
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from paipa_etl.formats import _scan_python
+from paipa_etl import BadRecord
+from paipa_etl.formats import _scan_python, json_text
 
 scan = pytest.importorskip("paipa_etl.formats._scan", reason="installed without a compiler")
 
@@ -161,14 +164,75 @@ def test_null_is_found_wherever_it_stands(parts: list[bytes]) -> None:
 def test_a_long_number_is_found_wherever_it_stands(parts: list[tuple[int, bytes]]) -> None:
     block = b"".join(b"7" * digits + tail for digits, tail in parts)
     longest = max((len(row) for row in re.findall(rb"[0-9]+", block)), default=0)
-    assert scan.has_long_number(block) == _scan_python.has_long_number(block) == (longest >= 19)
+    assert scan.needs_care(block) == _scan_python.needs_care(block) == (longest >= 19)
 
 
 @pytest.mark.parametrize("lead", range(20))
 @pytest.mark.parametrize("digits", [18, 19, 20])
 def test_a_long_number_is_found_at_every_place(lead: int, digits: int) -> None:
     block = b"x" * lead + b"9" * digits + b"x"
-    assert scan.has_long_number(block) == (digits >= 19)
+    assert scan.needs_care(block) == (digits >= 19)
+
+
+digits = st.integers(15, 24).map(lambda count: "7" * count)
+texts_with_digits = st.lists(
+    st.lists(digits | st.sampled_from(['"', "\\", "x", "\\\\", "[" * 40, " "]), max_size=6).map(
+        "".join
+    )
+    | digits.map(int)
+    | st.sampled_from([1, 2.5, None]),
+    max_size=6,
+)
+
+
+@settings(max_examples=500)
+@given(st.lists(texts_with_digits, max_size=5))
+def test_digits_in_strings_need_no_care(values: list[Any]) -> None:
+    block = b"".join(json.dumps(value).encode() + b"\n" for value in values)
+    long = any(type(n) is int and len(str(n)) >= 19 for value in values for n in value)
+    assert scan.needs_care(block) == _scan_python.needs_care(block) == long
+
+
+def nested(depth: int, width: int) -> str:
+    """A text of this depth, before which so many brackets stand in a string."""
+    return f'["{"[" * width}",{"[" * (depth - 1)}{"]" * (depth - 1)}]'
+
+
+@pytest.mark.parametrize("width", [0, 600])
+@pytest.mark.parametrize(("depth", "deep"), [(499, False), (500, False), (501, True), (3000, True)])
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_only_what_nests_too_deep_needs_care(
+    depth: int, deep: bool, width: int, place: int
+) -> None:
+    lines = ["[" + "[]," * 600 + "1]"] * 3  # many brackets, none of them deep
+    lines[place] = nested(depth, width)
+    for end in ("", "\n"):
+        block = ("\n".join(lines) + end).encode()
+        assert scan.needs_care(block) == _scan_python.needs_care(block) == deep
+
+
+def test_a_line_of_many_long_texts_of_digits_is_looked_at_once() -> None:
+    line = json.dumps(["7" * 40] * 50_000).encode()
+    began = time.thread_time()
+    assert not scan.needs_care(line)
+    once = time.thread_time() - began
+    assert once < 1  # a look from the start of the line for each text takes a minute
+
+
+@given(scalars | st.lists(scalars) | st.floats())
+def test_both_forms_append_the_line_that_the_encoder_gives(value: Any) -> None:
+    for form in (scan, _scan_python):
+        append = form.appender(orjson.dumps, orjson.OPT_APPEND_NEWLINE, json_text.encode_line)
+        out = bytearray(b"before\n")
+        try:
+            wanted = json_text.encode_line(value)
+        except BadRecord:
+            with pytest.raises(BadRecord):
+                append(out, value)
+            wanted = b""
+        else:
+            assert append(out, value) == len(b"before\n" + wanted)
+        assert out == b"before\n" + wanted
 
 
 PLAIN = """

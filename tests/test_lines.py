@@ -23,4 +23,4 @@ def test_lines_are_text_or_bytes() -> None:
 @pytest.mark.parametrize("record", ["a\nb", {"a": 1}, 3, "\ud800"])
 def test_lines_refuse_what_they_cannot_hold(record: Any) -> None:
     with pytest.raises(BadRecord):
-        formats.by_name("lines").encode(record)
+        formats.by_name("lines").writer(formats.Options()).encoder(None)(record)

@@ -43,7 +43,7 @@ def test_a_failed_step_is_told_before_a_missing_report(
     done = paipa("in.jsonl", out, "--map", "s.py:boom", "--report", report)
     assert done.returncode == 1
     *_, failure, missing = [line for line in done.stderr.splitlines() if b"transferred" not in line]
-    assert b"ValueError: mine (in map(boom), record 1 of in.jsonl (byte 0))" in failure
+    assert b"ValueError: mine (in map(boom), record 1 of in.jsonl (line 1, byte 0))" in failure
     assert missing.startswith(f"paipa-etl: {report}: ".encode())
     assert missing.endswith(b"(the report is missing as well)")
 

@@ -47,7 +47,7 @@ class Task:
 class Output(Protocol):
     """What encoded bytes are written to: a compressor over a store's target."""
 
-    def write(self, data: bytes) -> None: ...
+    def write(self, data: bytes | bytearray) -> None: ...
     def pause(self) -> None: ...
     def finish(self) -> None: ...
 
@@ -67,7 +67,7 @@ class WriteBehind:
         self._thread = threading.Thread(target=self._work, name="paipa-write-behind")
         self._begun = False
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | bytearray) -> None:
         """Have the bytes written."""
         self._call(lambda: self._output.write(data), len(data))
 

@@ -28,7 +28,7 @@ class Bzip2Compressor:
 
         return bz2.BZ2Compressor(self._level)
 
-    def compress(self, data: bytes) -> bytes:
+    def compress(self, data: bytes | bytearray) -> bytes:
         if self._stream is None:
             self._stream = self._new()
         return self._stream.compress(data)

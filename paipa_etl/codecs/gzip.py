@@ -87,7 +87,7 @@ class GzipCompressor:
         library: Any = isal_zlib if level <= 3 else zlib
         self._deflate = library.compressobj(level, zlib.DEFLATED, GZIP_WINDOW)
 
-    def compress(self, data: bytes) -> bytes:
+    def compress(self, data: bytes | bytearray) -> bytes:
         return bytes(self._deflate.compress(data))
 
     def pause(self) -> bytes:

@@ -26,7 +26,7 @@ class Lz4Compressor:
         )
         self._begin = self._frame.begin()
 
-    def compress(self, data: bytes) -> bytes:
+    def compress(self, data: bytes | bytearray) -> bytes:
         begin, self._begin = self._begin, b""
         return bytes(begin + self._frame.compress(data))
 

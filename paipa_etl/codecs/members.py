@@ -32,7 +32,7 @@ class Member(Protocol):
 class Compressor(Protocol):
     """The encoder of one output; everything it was given is out after ``pause`` or ``finish``."""
 
-    def compress(self, data: bytes) -> bytes: ...
+    def compress(self, data: bytes | bytearray) -> bytes: ...
     def pause(self) -> bytes: ...
     def finish(self) -> bytes: ...
 
@@ -40,8 +40,10 @@ class Compressor(Protocol):
 class MemberDecoder:
     """Decodes members one after the other; keeps no more than one trip in memory.
 
-    ``encoded`` and ``decoded`` count bytes; ``restart`` is the last pair of them at
-    which a member began, so that a fresh decoder could start there.
+    ``encoded`` and ``decoded`` count bytes. ``restart`` is the last pair of them at which a
+    member began: a fresh decoder can start there. ``piece_restart`` is the restart point at
+    or before the first byte of the piece that ``feed`` yielded last; ``restart`` may already
+    be behind that piece.
     """
 
     def __init__(self, name: str, start: Callable[[], Member], padding: int) -> None:
@@ -51,7 +53,7 @@ class MemberDecoder:
         self._zeros = 0
         self.encoded = 0
         self.decoded = 0
-        self.restart = (0, 0)
+        self.restart = self.piece_restart = (0, 0)
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Decoded pieces of some encoded bytes; raises ``DamagedInput`` when they are not."""
@@ -61,13 +63,17 @@ class MemberDecoder:
         view = memoryview(data)
         while (start := self.encoded - begun) < len(view):
             for out in self._decode(view[start : start + self._piece]):
+                if not gathered:
+                    restart = self.restart
                 self.decoded += len(out)
                 gathered.append(out)
                 size += len(out)
                 if size >= GATHER:
+                    self.piece_restart = restart
                     yield b"".join(gathered)
                     gathered, size = [], 0
         if size:
+            self.piece_restart = restart
             yield b"".join(gathered)
 
     def _decode(self, piece: memoryview) -> Iterator[bytes]:

@@ -25,7 +25,7 @@ class XzCompressor:
 
         return lzma.LZMACompressor(lzma.FORMAT_XZ, check=lzma.CHECK_CRC64, preset=self._level)
 
-    def compress(self, data: bytes) -> bytes:
+    def compress(self, data: bytes | bytearray) -> bytes:
         if self._stream is None:
             self._stream = self._new()
         return self._stream.compress(data)

@@ -33,7 +33,7 @@ class ZstdCompressor:
         self._flush_block = zstd.ZstdCompressor.FLUSH_BLOCK
         self._frame = zstd.ZstdCompressor(options=options)
 
-    def compress(self, data: bytes) -> bytes:
+    def compress(self, data: bytes | bytearray) -> bytes:
         return bytes(self._frame.compress(data))
 
     def pause(self) -> bytes:

@@ -1,48 +1,193 @@
-"""The format table: bytes to records and back, in three pure parts. No I/O, no codecs.
+"""The format contract, and the table of formats: bytes to records and back. No I/O, no codecs.
 
-``cut`` makes blocks that end where a record ends, ``decode`` turns one block into a
-batch, ``encode`` turns records into bytes. Cutting is sequential and cheap; decoding
-and encoding depend on nothing else, so that later runners may do them anywhere.
+A format makes one ``Reader`` for each input and one ``Writer`` for each output; these are
+used by one thread at a time and may keep state. ``Decoder`` and the function that
+``Writer.encoder`` returns are pure: any thread or process may call them. Whatever is called
+a context is frozen and can be pickled.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Any, ClassVar, NamedTuple, Protocol
 
-from paipa_etl.errors import PlanError
-from paipa_etl.formats.batch import Batch
-from paipa_etl.formats.blocks import Block
+from paipa_etl.errors import BadRecord, PlanError, shown
+from paipa_etl.formats.blocks import Block, Limits, Position
 
 DEFAULT = "jsonl"
 
+Context = Any
+Columns = tuple[str, ...]
+Encode = Callable[[Any], bytes]
+Append = Callable[[bytearray, Any], int]
 
-@dataclass(frozen=True, eq=False)
-class Format:
-    """One serialisation."""
 
-    name: str
-    suffixes: tuple[str, ...]
-    cut: Callable[[Iterable[bytes], int, int], Iterator[Block]] = field(repr=False)
-    """From pieces of a stream, the most bytes of one record and of one block, to blocks."""
-    decode: Callable[[Block, bool], Batch] = field(repr=False)
-    """From a block to a batch; the flag says whether a step reads the records, or raw lines do."""
-    encoder: Callable[[], Callable[[Any], bytes]] = field(repr=False)
-    """Gives ``encode``, after importing what that needs."""
+class NoRecord(Exception):
+    """Raised by ``Decoder.decode`` and ``validate``: the bytes hold no record, as a blank line."""
 
-    @property
-    def encode(self) -> Callable[[Any], bytes]:
-        """From one record to its bytes, record end included; ``BadRecord`` for the impossible."""
-        return self.encoder()
+
+class Reader(Protocol):
+    """Cuts one input into blocks, in order; keeps state from block to block."""
+
+    def cut(self, pieces: Iterable[bytes]) -> Iterator[Block]:
+        """Blocks of the decoded bytes of the input, whatever the sizes of the pieces.
+
+        Each block ends where a record ends, and its position tells its offset and the state
+        of the reader. An empty piece says that the input is silent: all complete records
+        are handed out, and then an empty block. A record longer than the limit gives a block
+        that is marked ``oversize``. Raises ``InputError`` where the framing is broken: that
+        ends the input under every error policy.
+        """
+
+
+class Rows(NamedTuple):
+    """The records of a block as raw bytes, and the fastest function that decodes each of them.
+
+    Where ``decode`` raises anything, ``Decoder.decode`` decides on the same bytes. Some of
+    the raw bytes may hold no record; that is known only when they are decoded.
+    """
+
+    raws: list[bytes]
+    decode: Callable[[bytes], Any]
+
+
+class Decoder(Protocol):
+    """Pure functions over the blocks of one context; can be pickled."""
+
+    rows_are_lines: bool
+    """Whether each of the ``raws`` is one physical line."""
+
+    def rows(self, block: Block) -> Rows:
+        """The raw bytes of each record, without what separates them; decodes nothing."""
+
+    def decode(self, raw: bytes) -> Any:
+        """One record; raises ``BadRecord``, or ``NoRecord`` where the bytes hold none."""
+
+    def validate(self, raw: bytes) -> None:
+        """Raises what ``decode`` raises for bytes that are not valid; makes no record."""
+
+    def count_valid(self, block: Block) -> int:
+        """How many records a block has where all are valid and no raw bytes hold none; else -1."""
+
+    def starts(self, block: Block) -> Sequence[int]:
+        """The byte in the block at which each record begins, good and bad ones."""
+
+
+class BadSample(BadRecord):
+    """Raised by ``Writer.settle``: the record with this index of the sample cannot be held."""
+
+    def __init__(self, index: int, problem: str) -> None:
+        super().__init__(problem)
+        self.index = index
+        self.args = (index, problem)
+
+
+class Sample(NamedTuple):
+    """How many records ``Writer.settle`` wants to see, and how many encoded bytes at most."""
+
+    records: int = 1
+    size: int = 1 << 20
+
+
+class Writer(ABC):
+    """Writes one output; keeps state between ``settle`` and ``end``.
+
+    The output is ``begin()``, the encoded records with ``separator`` between them, ``end()``.
+    """
+
+    settles: bool = False
+    """Whether the context depends on the first records; otherwise ``settle(())`` gives it."""
+    sample: Sample = Sample()
+    separator: bytes = b""
+    terminator: bytes = b""
+    """What ends every record: results of the encoder end with it, a raw record is given it."""
+
+    def settle(self, first: Sequence[Any], columns: Columns | None) -> Context:
+        """The context of the output.
+
+        ``first`` are the first records that are to be written: as many as ``sample`` says,
+        or all of them where there are fewer; ``columns`` are the input's, where all inputs
+        so far have the same. Raises ``BadSample`` where one record is to blame; settling then
+        goes on without that record. Any other exception ends the run.
+        """
+        return None
+
+    def begin(self) -> bytes:
+        """What precedes the first record; called once, behind ``settle``."""
+        return b""
+
+    @abstractmethod
+    def encoder(self, context: Context) -> Encode:
+        """What encodes one record; raises ``BadRecord`` for what the format cannot hold."""
+
+    def appender(self, context: Context) -> Append:
+        """What appends an encoded record to a ``bytearray`` and returns the new length.
+
+        Raises what the encoder raises, and appends nothing then. A format overrides it where
+        it has a faster way to the same bytes.
+        """
+        encode = self.encoder(context)
+
+        def append(out: bytearray, record: Any) -> int:
+            out += encode(record)
+            return len(out)
+
+        return append
+
+    def end(self) -> bytes:
+        """What follows the last record; called only where the output is whole."""
+        return b""
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of a format that has none; a format's own class of options derives from it."""
+
+
+class Format(ABC):
+    """One serialisation: plain data and functions; one instance in the table, without state."""
+
+    name: ClassVar[str]
+    suffixes: ClassVar[tuple[str, ...]] = ()
+    options: ClassVar[type[Options]] = Options
+
+    @abstractmethod
+    def reader(self, options: Any, limits: Limits, at: Position | None = None) -> Reader:
+        """A reader for one input; ``at`` is where it goes on, for input opened there."""
+
+    @abstractmethod
+    def decoder(self, context: Context) -> Decoder:
+        """The decoder for the blocks that have this context."""
+
+    @abstractmethod
+    def writer(self, options: Any) -> Writer:
+        """A writer for one output."""
+
+    def columns(self, context: Context) -> Columns | None:
+        """The names of the columns of the blocks that have this context, where it has them."""
+        return None
+
+    def copies_from(self, other: Format, block: Context, writer: Context) -> bool:
+        """Whether raw bytes of a valid record of another format are an encoded record here.
+
+        ``block`` is the context of the blocks and ``writer`` that of the output. Asked for
+        each input when its context is known.
+        """
+        return other is self and block == writer
 
     def __reduce__(self) -> tuple[object, ...]:
         return (by_name, (self.name,))
 
+    def __repr__(self) -> str:
+        return f"<format {self.name}>"
+
 
 _formats: dict[str, Format] = {}
-_words: dict[str, Format] = {}  # names and suffixes
+_by_word: dict[str, Format] = {}  # names and suffixes
 
 
 def register(format: Format) -> None:
@@ -52,14 +197,19 @@ def register(format: Format) -> None:
         if taken:
             raise PlanError(f"format {known.name} already has the name {min(taken)!r}")
     _formats[format.name] = format
-    _words.update(dict.fromkeys((format.name, *format.suffixes), format))
+    _by_word.update(dict.fromkeys((format.name, *format.suffixes), format))
+
+
+def registered() -> tuple[Format, ...]:
+    """All formats of the table, in the order of their registration."""
+    return tuple(_formats.values())
 
 
 def by_name(word: str) -> Format:
     """The format of a name or suffix; an unknown one is an error that lists the known ones."""
     found = from_suffix(word)
     if found is None:
-        raise PlanError(f"unknown format {word!r}; known: {', '.join(sorted(_formats))}")
+        raise PlanError(f"unknown format {shown(word)}; known: {', '.join(sorted(_formats))}")
     return found
 
 
@@ -70,8 +220,16 @@ def from_name(name: str) -> Format:
 
 
 def from_suffix(word: str) -> Format | None:
-    """The format whose name or suffix this is, without the dot."""
-    return _words.get(word.lower())
+    """The format whose name or suffix this is, without the dot.
+
+    Where it is not built in, an installed package may have it: the entry points of
+    ``paipa_etl.formats`` are named after the suffix or the format, and importing one registers it.
+    """
+    word = word.lower()
+    if word and word not in _by_word:
+        for entry in entry_points(group="paipa_etl.formats", name=word):
+            entry.load()
+    return _by_word.get(word)
 
 
 for _name in ("jsonl", "lines"):

@@ -10,7 +10,7 @@ from cpython.dict cimport PyDict_Next
 from cpython.object cimport PyObject
 from libc.stdint cimport uint64_t
 from libc.math cimport isfinite
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memchr, memcmp, memcpy
 
 cdef enum:
     MAX_DEPTH = 500
@@ -294,14 +294,36 @@ def count_valid(bytes block not None):
     return count
 
 
-def has_long_number(bytes block not None):
-    """Whether 19 digits stand in a row: fewer of them always fit into 64 bits.
+cdef struct Quotes:
+    # How far a block is known, and whether a string is open there.
+    Py_ssize_t at
+    bint open
+
+
+cdef inline bint _in_string(const unsigned char *data, Py_ssize_t at, Quotes *known) noexcept nogil:
+    """Whether ``at`` stands in a string; the calls ascend, and each goes on where the last ended."""
+    cdef Py_ssize_t line = at
+    while line > known.at and data[line - 1] != c'\n':
+        line -= 1
+    if line > known.at:  # no string goes over the end of a line
+        known.at, known.open = line, False
+    while known.at < at:
+        if data[known.at] == c'"':
+            known.open = not known.open
+        elif data[known.at] == c'\\' and known.open:
+            known.at += 1
+        known.at += 1
+    return known.open
+
+
+cdef bint _has_long_number(const unsigned char *data, Py_ssize_t size) noexcept nogil:
+    """Whether 19 digits stand in a row outside of a string: fewer always fit into 64 bits.
 
     One byte in 19 belongs to any such row: only those bytes, and the rows they are in, are read.
     """
-    cdef const unsigned char *data = block
-    cdef Py_ssize_t size = len(block)
     cdef Py_ssize_t at = 18, first, last
+    cdef Quotes known
+    known.at, known.open = 0, False
     while at < size:
         if c'0' <= data[at] <= c'9':
             first = last = at
@@ -309,10 +331,63 @@ def has_long_number(bytes block not None):
                 first -= 1
             while last + 1 < size and c'0' <= data[last + 1] <= c'9':
                 last += 1
-            if last - first >= 18:
+            if last - first >= 18 and not _in_string(data, first, &known):
                 return True
+            at = last
         at += 19
     return False
+
+
+cdef bint _is_deep(const unsigned char *at, const unsigned char *end) noexcept nogil:
+    """Whether the brackets of a line, those in strings left out, nest deeper than they may."""
+    cdef Py_ssize_t depth = 0, opening = 0, n
+    cdef bint in_string = False
+    for n in range(end - at):
+        opening += (at[n] | 0x20) == 0x7B  # "{" and "["
+    if opening <= MAX_DEPTH:
+        return False
+    while at < end:
+        if in_string:
+            if at[0] == c'\\':
+                at += 1
+            elif at[0] == c'"':
+                in_string = False
+        elif at[0] == c'"':
+            in_string = True
+        elif (at[0] | 0x20) == 0x7B:
+            depth += 1
+            if depth > MAX_DEPTH:
+                return True
+        elif (at[0] | 0x20) == 0x7D:
+            depth -= 1
+        at += 1
+    return False
+
+
+cdef bint _has_deep_line(const unsigned char *at, const unsigned char *end) noexcept nogil:
+    """Whether a line is deep; one of fewer bytes than its brackets would take is not looked at."""
+    cdef const unsigned char *line_end
+    while end - at > 2 * MAX_DEPTH:
+        line_end = <const unsigned char *> memchr(at, c'\n', end - at)
+        if line_end == NULL:
+            line_end = end
+        if line_end - at > 2 * MAX_DEPTH and _is_deep(at, line_end):
+            return True
+        at = line_end + 1
+    return False
+
+
+def needs_care(bytes block not None):
+    """Whether a fast decoder may be wrong about a line: 19 digits in a row, or too many levels.
+
+    Digits and brackets in strings do not count. Lines that are not valid get any answer.
+    """
+    cdef const unsigned char *data = block
+    cdef Py_ssize_t size = len(block)
+    cdef bint care
+    with nogil:
+        care = _has_long_number(data, size) or _has_deep_line(data, data + size)
+    return care
 
 
 cdef bint _has_null(const unsigned char *data, Py_ssize_t size) noexcept nogil:
@@ -339,6 +414,36 @@ cdef bint _has_null(const unsigned char *data, Py_ssize_t size) noexcept nogil:
 def holds_nan(bytes line not None, value):
     """Whether an encoder has put ``null`` for a NaN or an infinity into the line of a value."""
     return _has_null(line, len(line)) and not _finite(value, 0)
+
+
+def appender(dumps, options, encode):
+    """What appends the line of a record to a ``bytearray`` and returns the new length.
+
+    ``dumps(record, None, options)`` gives the line; ``encode`` gives it, or raises, where
+    ``dumps`` raises an ``Exception`` or may have put ``null`` for a NaN.
+    """
+    def append(bytearray out not None, record):
+        cdef bytes line
+        cdef Py_ssize_t before = len(out), size
+        try:
+            line = dumps(record, None, options)
+        except Exception:
+            line = encode(record)
+        else:
+            if _has_null(line, len(line)) and not _finite(record, 0):
+                line = encode(record)
+        size = len(line)
+        if PyByteArray_Resize(out, before + size) < 0:
+            raise MemoryError
+        memcpy(PyByteArray_AS_STRING(out) + before, <const char *> line, size)
+        return before + size
+
+    return append
+
+
+cdef extern from "Python.h":
+    int PyByteArray_Resize(object array, Py_ssize_t size) except -1
+    char *PyByteArray_AS_STRING(object array) noexcept
 
 
 cdef extern from "Python.h":

@@ -6,11 +6,13 @@ import dataclasses
 import enum
 import math
 from collections import deque
+from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
 from paipa_etl.formats.blocks import split_lines
-from paipa_etl.formats.nesting import may_be_deep
+from paipa_etl.formats.nesting import MAX_DEPTH, depth, may_be_deep, without_strings
 
 _TO_ZERO = bytes.maketrans(b"123456789", b"000000000")
 _LONG_NUMBER = b"0" * 19
@@ -33,9 +35,39 @@ def count_valid(block: bytes) -> int:
     return -1 if may_be_deep(block) else len(lines)
 
 
-def has_long_number(block: bytes) -> bool:
-    """Whether 19 digits stand in a row: fewer of them always fit into 64 bits."""
-    return _LONG_NUMBER in block.translate(_TO_ZERO)
+def needs_care(block: bytes) -> bool:
+    """Whether a fast decoder may be wrong about a line: 19 digits in a row, or too many levels.
+
+    Digits and brackets in strings do not count. Lines that are not valid get any answer.
+    """
+    if _LONG_NUMBER in block.translate(_TO_ZERO):
+        outside = (without_strings(line) for line in split_lines(block))
+        if any(_LONG_NUMBER in line.translate(_TO_ZERO) for line in outside):
+            return True
+    return may_be_deep(block) and any(depth(line) > MAX_DEPTH for line in split_lines(block))
+
+
+def appender(
+    dumps: Callable[..., bytes], options: int, encode: Callable[[Any], bytes]
+) -> Callable[[bytearray, Any], int]:
+    """What appends the line of a record to a ``bytearray`` and returns the new length.
+
+    ``dumps(record, None, options)`` gives the line; ``encode`` gives it, or raises, where
+    ``dumps`` raises an ``Exception`` or may have put ``null`` for a NaN.
+    """
+
+    def append(out: bytearray, record: Any) -> int:
+        try:
+            line = dumps(record, None, options)
+        except Exception:
+            line = encode(record)
+        else:
+            if holds_nan(line, record):
+                line = encode(record)
+        out += line
+        return len(out)
+
+    return append
 
 
 def holds_nan(line: bytes, value: object) -> bool:

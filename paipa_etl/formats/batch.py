@@ -4,47 +4,168 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from itertools import accumulate, compress
-from typing import Any
+from dataclasses import dataclass, field, replace
+from itertools import compress, pairwise
+from typing import Any, NamedTuple
 
-from paipa_etl.formats.blocks import BLANK, Block
+from paipa_etl.errors import BadRecord
+from paipa_etl.failures import Fault, InFlight, Place
+from paipa_etl.formats import Decoder, NoRecord, Rows
+from paipa_etl.formats.blocks import Block
 
 SAMPLED = 3  # records of which a batch's size is worked out
 
 
-@dataclass(slots=True, eq=False)
-class BadLine:
-    """A record of a block that could not be decoded: its place in the block, and why."""
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The input that blocks are from (its ``str`` names it), and the decoder of its records."""
 
-    index: int
-    problem: str
+    source: object
+    decoder: Decoder
+
+
+@dataclass(slots=True, eq=False)
+class SourceBlock:
+    """A block, its input, and the number of its first record; ``rows`` is worked out once.
+
+    ``count`` is how many records it holds, good and bad: whoever finds raw bytes that hold
+    no record subtracts them, before the next block is asked for. A block without rows
+    says that the input is silent.
+    """
+
+    block: Block
+    origin: Origin
+    first: int
+    copies: bool = False
+    """Whether the raw bytes of its records are what the sink writes for untouched records."""
+    count: int = 0
+    _rows: Rows | None = None
+
+    @property
+    def rows(self) -> Rows:
+        """Its records as raw bytes, and their fast decoder."""
+        if self._rows is None:
+            self._rows = self.origin.decoder.rows(self.block)
+            self.count = len(self._rows.raws)
+        return self._rows
+
+    @property
+    def places(self) -> Places:
+        """Where its records are."""
+        return Places(self.origin, self.block, self.first)
+
+    @property
+    def physical_lines(self) -> int:
+        """How many lines of the input it is; asked for when all of its records are done."""
+        if self.origin.decoder.rows_are_lines:
+            return self.count if self._rows is None else len(self._rows.raws)
+        return count_lines(self.block.data)
+
+
+class Kept(NamedTuple):
+    """A record that no step has changed, its raw bytes, and whether the sink may write those."""
+
+    record: Any
     raw: bytes
+    copies: bool
+
+
+def no_records(block: SourceBlock) -> int:
+    """A block counts as no record for whoever times it: its records are counted one by one."""
+    return 0
+
+
+class Places:
+    """Where the records of one block are; ``first`` is the number of its first record.
+
+    Keeps the block, until ``light`` gives the same without the bytes.
+    """
+
+    __slots__ = ("_block", "_lines", "_origin", "_starts", "first")
+
+    def __init__(self, origin: Origin | None, block: Block | None, first: int) -> None:
+        self._origin, self._block, self.first = origin, block, first
+        self._starts: Sequence[int] | None = None
+        self._lines: Sequence[int] | None = None
+
+    def light(self) -> Places:
+        """The same without the bytes of the block; keeps 8 bytes for each record, or 16."""
+        if self._block is None or self._origin is None or not self._block.data:
+            return self
+        block, light = self._block, Places(self._origin, None, self.first)
+        light._block = Block(b"", block.position, oversize=block.oversize)
+        light._starts = self._origin.decoder.starts(block)
+        if not self._origin.decoder.rows_are_lines or len(light._starts) != count_lines(block.data):
+            light._lines = lines_of(block.data, light._starts)
+        return light
+
+    def raws(self) -> list[bytes]:
+        """The raw bytes of each record of a block without bad records or blank lines."""
+        assert self._origin is not None
+        assert self._block is not None
+        return self._origin.decoder.rows(self._block).raws
+
+    def of(self, index: int) -> Place:
+        """The place of the block's record with this index (bad ones count)."""
+        if self._origin is None or self._block is None:
+            return Place(self.first + index)
+        position = self._block.position
+        start, line = (0, 0) if self._block.oversize else self._within(index)
+        return Place(
+            self.first + index,
+            str(self._origin.source),
+            position.line + line,
+            position.offset + start,
+        )
+
+    def _within(self, index: int) -> tuple[int, int]:
+        """The byte and the line of the block at which a record begins, both from 0."""
+        assert self._origin is not None
+        assert self._block is not None
+        data = self._block.data
+        starts = self._origin.decoder.starts(self._block) if self._starts is None else self._starts
+        start = starts[index] if index < len(starts) else len(data)
+        if data:
+            return start, data.count(b"\n", 0, start)
+        return start, index if self._lines is None else self._lines[index]
+
+
+def count_lines(data: bytes) -> int:
+    """How many physical lines some bytes are; the last one may have no newline."""
+    return data.count(b"\n") + (not data.endswith(b"\n") and bool(data))
+
+
+def lines_of(data: bytes, starts: Sequence[int]) -> array[int]:
+    """How many newlines stand before each of the starts, which ascend."""
+    lines, line = array("q"), 0
+    for before, start in pairwise((0, *starts)):
+        line += data.count(b"\n", before, start)
+        lines.append(line)
+    return lines
 
 
 @dataclass(slots=True, eq=False)
 class Batch:
-    """Records, their raw lines, or both; and where they came from.
+    """Records, their raw bytes, or both; and where they came from.
 
-    ``records`` is None where no step reads them: then the raw lines are the records.
-    ``lines`` are the records' raw lines, where they are split already; ``whole`` says
-    that the raw lines are the block's own bytes. ``indices`` are the places of the
-    records in their block, counting good and bad ones and no blank lines: number and
-    offset of one are worked out from it when an error asks, never before.
+    ``records`` is None where no step reads them: then the raw bytes are the records.
+    ``raws`` are the raw bytes that each record came from, where they are split already.
+    ``whole`` is the block where its bytes are the records' raw bytes as they stand.
+    ``copies`` says that the raw bytes are what the sink writes; of records that a step has
+    made they only tell the origin.
+    ``indices`` are the places of the records in their block, counting good and bad ones:
+    number, line and offset of one are worked out from it when an error asks, never before.
     """
 
-    block: Block
+    places: Places
     records: list[Any] | None
-    lines: list[bytes] | None
+    raws: list[bytes] | None
     indices: Sequence[int]
     count: int
     """How many records the block held, good and bad."""
-    whole: bool = False
-    bad: list[BadLine] = field(default_factory=list)
-    source: object = None
-    """The input that the block is from, whose ``str`` names it."""
-    first: int = 1
-    """The number of the block's first record in its input, from 1."""
+    whole: Block | None = None
+    copies: bool = False
+    faults: list[Fault] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -57,87 +178,124 @@ class Batch:
         """The batch with only a slice of its records."""
         if not start and (stop is None or stop >= len(self.indices)):
             return self
-        if self.lines is None and not self.whole and self.records is not None:
-            return self.made(self.records[start:stop], self.indices[start:stop])
         return self._chosen(lambda items: items[start:stop])
 
-    def before_bad(self) -> Batch:
+    def before_faults(self) -> Batch:
         """The good records that stand before the first bad one."""
-        first = self.bad[0].index
+        first = self.faults[0].at
         return self.part(0, sum(1 for index in self.indices if index < first))
 
     def _chosen(self, choose: Callable[[Any], Any]) -> Batch:
-        lines = self.block.lines() if self.whole and self.lines is None else self.lines
-        return Batch(
-            self.block,
-            None if self.records is None else choose(self.records),
-            None if lines is None else choose(lines),
-            choose(self.indices),
-            self.count,
-            source=self.source,
-            first=self.first,
+        raws = self.raw_records()
+        return replace(
+            self,
+            records=None if self.records is None else choose(self.records),
+            raws=None if raws is None else choose(raws),
+            indices=choose(self.indices),
+            whole=None,
+            faults=[],
         )
 
-    def light(self, raw: bool) -> Batch:
+    def light(self) -> Batch:
         """The batch without its block, which one record left of it would keep in memory."""
-        block = self.block if isinstance(self.block, Offsets) else Offsets(self.block)
-        lines = self.block.lines() if self.lines is None else self.lines
-        return Batch(
-            block,
-            self.records,
-            lines if raw else None,
-            self.indices,
-            self.count,
-            source=self.source,
-            first=self.first,
+        return replace(
+            self, places=self.places.light(), raws=self.raw_records(), whole=None, faults=[]
         )
 
-    def made(self, records: list[Any], indices: Sequence[int]) -> Batch:
-        """What a step has made of the records with these indices: raw lines no more."""
-        return Batch(
-            self.block, records, None, indices, self.count, False, [], self.source, self.first
-        )
+    def made(
+        self, records: list[Any], indices: Sequence[int], raws: list[bytes] | None = None
+    ) -> Batch:
+        """What a step has made of the records with these indices; ``raws`` where they are known."""
+        if raws is None and self.raws is not None:
+            raws = self.raws if indices is self.indices else self._raws_of(indices)
+        return Batch(self.places, records, raws, indices, self.count)
 
-    def raw(self) -> bytes:
-        """The raw bytes of the records, each ended by a newline."""
-        if self.whole:
-            return self.block.data if self.block.data.endswith(b"\n") else self.block.data + b"\n"
-        return b"\n".join([*(self.lines or ()), b""])
+    def _raws_of(self, indices: Sequence[int]) -> list[bytes]:
+        assert self.raws is not None
+        known = dict(zip(self.indices, self.raws, strict=True))
+        return [known[index] for index in indices]
 
-    def place(self, position: int) -> str:
-        """Where the record at a position came from, for a message."""
+    def raw_records(self) -> list[bytes] | None:
+        """The raw bytes of each record, where they are known."""
+        if self.raws is None and self.whole is not None:
+            return self.places.raws()
+        return self.raws
+
+    @property
+    def size(self) -> int:
+        """What it counts in a channel: its raw bytes, and the bytes of text in changed records."""
+        if self.whole is not None:
+            return len(self.whole.data)
+        raw = sum(map(len, self.raws or ()))
+        return raw if self.copies else raw + size_of(self.records or ())
+
+    def raw(self, terminator: bytes) -> bytes:
+        """The raw bytes of the records, each ended by the terminator."""
+        if self.whole is not None:
+            data = self.whole.data
+            return data if data.endswith(terminator) else data + terminator
+        return terminator.join([*(self.raws or ()), b""])
+
+    def at(self, position: int) -> InFlight:
+        """Where the record at a position came from, and its raw bytes."""
         index = self.indices[position] if position < len(self.indices) else self.count - 1
-        return self.place_of(index)
+        return InFlight(self.places.of(index), self.raw_of(position))
 
-    def place_of(self, index: int) -> str:
-        """Where the block's record with this index (bad ones counted) came from."""
-        if self.source is None:
-            return f"record {self.first + index:,}"
-        return (
-            f"record {self.first + index:,} of {self.source} (byte {self.block.offset_of(index):,})"
-        )
+    def raw_of(self, position: int) -> bytes | None:
+        """The raw bytes that the record at a position came from, where they are known."""
+        raws = self.raw_records()
+        return raws[position] if raws is not None and 0 <= position < len(raws) else None
 
 
-class Offsets(Block):
-    """What is left of a block without its bytes: where in the stream each record began."""
-
-    __slots__ = ("_offsets",)
-
-    def __init__(self, block: Block) -> None:
-        Block.__init__(self, b"", block.offset, block.oversize, block.blanks_count)
-        lines = block.lines()
-        starts = accumulate(
-            map(len, lines), lambda start, size: start + size + 1, initial=block.offset
-        )
-        wanted = (block.blanks_count or line.strip(BLANK) for line in lines)
-        self._offsets = array("q", compress(starts, wanted))
-
-    def offset_of(self, index: int) -> int:
-        """The offset of the record with this index in the decoded stream."""
-        return self._offsets[index]
+def validated(given: SourceBlock) -> Batch:
+    """The batch of a block whose records no step reads: all validated, none decoded."""
+    block = given.block
+    count = given.origin.decoder.count_valid(block)
+    if count < 0:
+        return _one_by_one(given, keep=False)
+    given.count = count
+    return Batch(given.places, None, None, range(count), count, block, given.copies)
 
 
-NUMBERED = Batch(Block(b"", 0), None, None, (), 0)
+def decoded(given: SourceBlock) -> Batch:
+    """The batch of a block, all of its records decoded."""
+    raws, decode = given.rows
+    try:
+        records = list(map(decode, raws))
+    except Exception:  # whatever it was, the careful way finds the record and says why
+        return _one_by_one(given, keep=True)
+    count = len(raws)
+    return Batch(given.places, records, raws, range(count), count, given.block, given.copies)
+
+
+def _one_by_one(given: SourceBlock, *, keep: bool) -> Batch:
+    """The same for a block with bad records, or with raw bytes that hold none."""
+    decoder = given.origin.decoder
+    good: list[bytes] = []
+    records: list[Any] = []
+    indices: list[int] = []
+    faults: list[Fault] = []
+    count = 0
+    for raw in given.rows.raws:
+        try:
+            if keep:
+                records.append(decoder.decode(raw))
+            else:
+                decoder.validate(raw)
+        except NoRecord:
+            continue
+        except BadRecord as error:
+            faults.append(Fault(count, error, raw))
+        else:
+            good.append(raw)
+            indices.append(count)
+        count += 1
+    given.count = count
+    kept = records if keep else None
+    return Batch(given.places, kept, good, indices, count, None, given.copies, faults)
+
+
+NUMBERED = Batch(Places(None, None, 1), None, None, (), 0)
 """Stands for the block of records of which only their order is known."""
 
 

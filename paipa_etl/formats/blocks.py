@@ -1,47 +1,57 @@
-"""Cutting a stream of pieces into blocks that end on a newline, whatever the pieces are."""
+"""Blocks: pieces of one input that end on a record boundary, and the reader that cuts lines."""
 
 from __future__ import annotations
 
 from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 BLOCK = 1 << 17  # about this many bytes a block: large enough for C speed, small for the cache
 DECODED_BLOCK = 1 << 15  # where records are made of it: they take ten times its room in the cache
 MAX_RECORD = 64 << 20
-BLANK = b" \t\r"
+HEAD = 1024  # bytes that are kept of a record that is longer than a record may be
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Sizes in bytes: the largest record, and about how large a block is."""
+
+    max_record: int = MAX_RECORD
+    block: int = BLOCK
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a block begins in its input; all of it is known before the block is decoded.
+
+    A decoder that starts at byte ``encoded`` of the encoded input gives the decoded bytes
+    from ``restart`` on; those before ``offset`` are to be discarded. ``state`` is the state
+    of the reader as of the first byte of the block; it is frozen and can be pickled.
+    """
+
+    encoded: int = 0
+    restart: int = 0
+    offset: int = 0
+    """Decoded bytes of the input before the block."""
+    line: int = 1
+    """The number of the physical line in which the block begins."""
+    state: Any = None
 
 
 @dataclass(slots=True, eq=False)
 class Block:
-    """Whole lines of one input, and the offset of their first byte in its decoded stream.
+    """Whole records of one input as bytes, and where they begin.
 
     An empty block says that the input is silent for now: what was read may be shown.
-    ``oversize`` marks the head of a line that is longer than a record may be.
     """
 
     data: bytes
-    offset: int
+    position: Position
+    context: Any = None
+    """What the format's decoder needs beside the bytes, such as column names; can be pickled."""
     oversize: bool = False
-    blanks_count: bool = False
-    """Whether a blank line is a record."""
-
-    def lines(self) -> list[bytes]:
-        """The lines, without their newlines."""
-        return split_lines(self.data)
-
-    def offset_of(self, index: int) -> int:
-        """The offset of the record with this index in the decoded stream."""
-        offset = self.offset
-        if self.oversize:  # one record, of which only the head is here
-            return offset
-        for line in self.lines():
-            if self.blanks_count or line.strip(BLANK):
-                if not index:
-                    return offset
-                index -= 1
-            offset += len(line) + 1
-        return offset
+    """Whether this is the head of one record that is longer than a record may be."""
 
 
 def split_lines(data: bytes) -> list[bytes]:
@@ -52,53 +62,50 @@ def split_lines(data: bytes) -> list[bytes]:
     return lines
 
 
-def cut_lines(
-    pieces: Iterable[bytes], max_record: int, size: int = BLOCK, *, blanks_count: bool = False
-) -> Iterator[Block]:
-    """Yield blocks of whole lines; keeps one block, or one line up to ``max_record`` bytes.
+class LineReader:
+    """Cuts one input into blocks of whole lines; keeps one block, or one line up to the limit.
 
-    An empty piece is passed on as an empty block. A longer line gives one block
-    marked ``oversize`` as soon as it is known to be one, and is read past.
+    A byte order mark at the start of the input is left out. A line that is longer than
+    ``limits.max_record`` gives one block marked ``oversize`` as soon as the length is
+    known, and the rest of the line is passed over. ``at`` is the position of a block
+    where an earlier reading of the same input ended.
     """
-    cutter = _LineCutter(max_record, size, blanks_count)
-    for piece in _without_mark(pieces, cutter):
-        if piece:
-            yield from cutter.cut(piece)
-        else:
-            yield Block(b"", cutter.offset)
-    yield from cutter.finish()
 
-
-def _without_mark(pieces: Iterable[bytes], cutter: _LineCutter) -> Iterator[bytes]:
-    """The pieces without a byte order mark at their start, however small they are."""
-    pieces = iter(pieces)
-    head = b""
-    for piece in pieces:
-        head += piece
-        if not piece or (len(head) < len(BOM_UTF8) and BOM_UTF8.startswith(head)):
-            yield b""
-            continue
-        if head.startswith(BOM_UTF8):
-            head, cutter.offset = head[len(BOM_UTF8) :], len(BOM_UTF8)
-        break
-    if head:
-        yield head
-    yield from pieces
-
-
-class _LineCutter:
-    """What is held between two pieces: the beginning of a line, or that one is read past."""
-
-    def __init__(self, max_record: int, size: int, blanks_count: bool) -> None:
-        self.offset = 0
-        self._max_record = max_record
-        self._size = min(size, max_record + 1)
+    def __init__(self, limits: Limits, at: Position | None = None) -> None:
+        self._max_record = limits.max_record
+        self._size = min(limits.block, limits.max_record + 1)
+        self._offset = at.offset if at else 0
         self._held: list[bytes] = []
         self._held_size = 0
         self._passing = False
-        self._blanks_count = blanks_count
 
-    def cut(self, piece: bytes) -> Iterator[Block]:
+    def cut(self, pieces: Iterable[bytes]) -> Iterator[Block]:
+        """Blocks of the decoded bytes; an empty piece is passed on as an empty block."""
+        for piece in pieces if self._offset else self._without_mark(pieces):
+            if piece:
+                yield from self._cut(piece)
+            else:
+                yield self._block(b"")
+        if self._held:
+            yield self._take()
+
+    def _without_mark(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        """The pieces without a byte order mark at their start, however small they are."""
+        pieces = iter(pieces)
+        head = b""
+        for piece in pieces:
+            head += piece
+            if not piece or (len(head) < len(BOM_UTF8) and BOM_UTF8.startswith(head)):
+                yield b""
+                continue
+            if head.startswith(BOM_UTF8):
+                head, self._offset = head[len(BOM_UTF8) :], len(BOM_UTF8)
+            break
+        if head:
+            yield head
+        yield from pieces
+
+    def _cut(self, piece: bytes) -> Iterator[Block]:
         start = self._end_of_line(piece) if self._passing else 0
         while start < len(piece):
             room = max(self._size - self._held_size, 0)
@@ -114,9 +121,10 @@ class _LineCutter:
             self._passing = True
 
     def _end_of_line(self, piece: bytes) -> int:
+        """How many bytes of a piece belong to the line that is passed over."""
         end = piece.find(b"\n") + 1
         self._passing = not end
-        self.offset += end or len(piece)
+        self._offset += end or len(piece)
         return end or len(piece)
 
     def _hold(self, data: bytes) -> None:
@@ -128,11 +136,10 @@ class _LineCutter:
         held, size = self._held, self._held_size
         self._held, self._held_size = [], 0
         oversize = size - held[-1].endswith(b"\n") > self._max_record
-        data = held[0][:1024] if oversize else held[0] if len(held) == 1 else b"".join(held)
-        block = Block(data, self.offset, oversize, self._blanks_count)
-        self.offset += size
+        data = held[0][:HEAD] if oversize else held[0] if len(held) == 1 else b"".join(held)
+        block = self._block(data, oversize)
+        self._offset += size
         return block
 
-    def finish(self) -> Iterator[Block]:
-        if self._held:
-            yield self._take()
+    def _block(self, data: bytes, oversize: bool = False) -> Block:
+        return Block(data, Position(offset=self._offset), oversize=oversize)

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from paipa_etl.errors import BadRecord, shown
-from paipa_etl.formats.kernel import has_long_number, holds_nan
-from paipa_etl.formats.nesting import MAX_DEPTH, may_be_deep
+from paipa_etl.formats.kernel import appender, holds_nan
+from paipa_etl.formats.nesting import MAX_DEPTH, depth, may_be_deep
 from paipa_etl.interrupts import held_back
 
 with held_back():  # interrupted in the middle of its import, orjson brings the interpreter down
@@ -26,20 +26,12 @@ with held_back():  # interrupted in the middle of its import, orjson brings the 
 
 T = TypeVar("T")
 
+decode_plain = orjson.loads
+"""The fastest decoder, exact for texts of which ``kernel.needs_care`` says no."""
 decode_value = msgspec.json.Decoder().decode
 _check_structure = msgspec.json.Decoder(msgspec.Raw).decode
-_TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _BEYOND_ORJSON = ("Integer exceeds 64-bit range", "Recursion limit reached")
-
-
-def decode_all(lines: list[bytes], block: bytes) -> list[Any]:
-    """The values of a block's lines, all valid and not too deep; raises when one is not.
-
-    Also raises for a number that cannot be held. Equal to ``decode`` of each line.
-    """
-    exact = decode_value if has_long_number(block) else orjson.loads
-    return list(map(exact, lines))
 
 
 def check(text: bytes) -> None:
@@ -63,19 +55,6 @@ def decode(text: bytes) -> Any:
         return _deeply(decode_value, text)
     except msgspec.DecodeError as error:
         raise BadRecord(f"a number that cannot be held: {error}") from None
-
-
-def depth(text: bytes) -> int:
-    """How deep the brackets of a text nest, those in strings left out."""
-    deepest = level = 0
-    for token in _TOKENS.finditer(text):
-        first = text[token.start()]
-        if first in b"[{":
-            level += 1
-            deepest = max(deepest, level)
-        elif first in b"]}":
-            level -= 1
-    return deepest
 
 
 def _reworded(message: str, text: bytes) -> str:
@@ -103,6 +82,10 @@ def encode_line(value: Any) -> bytes:
     if holds_nan(text, value):
         raise BadRecord(f"JSON cannot hold NaN or an infinity: {shown(value)}")
     return text
+
+
+append_line = appender(orjson.dumps, orjson.OPT_APPEND_NEWLINE, encode_line)
+"""Appends the line of a value to a ``bytearray``; returns the new length, raises as ``encode``."""
 
 
 def _encode_beyond(value: Any, error: Exception) -> bytes:

@@ -6,67 +6,77 @@ line is bad: the kernel alone serves a run that passes lines on.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
-from paipa_etl.errors import BadRecord
-from paipa_etl.formats import Format, register
-from paipa_etl.formats.batch import BadLine, Batch
-from paipa_etl.formats.blocks import BLANK, Block, cut_lines
-from paipa_etl.formats.kernel import count_valid
-from paipa_etl.formats.nesting import may_be_deep
+from paipa_etl.formats import Append, Encode, Format, NoRecord, Rows, Writer, register
+from paipa_etl.formats.blocks import Block, Limits, LineReader, Position, split_lines
+from paipa_etl.formats.kernel import count_valid, needs_care
+from paipa_etl.formats.line_starts import BLANK, starts_of_lines
 
 
-def decode(block: Block, reads: bool) -> Batch:
-    """The batch of a block: every line validated, its value decoded where a step reads it."""
-    if not reads:
-        count = count_valid(block.data)
-        if count >= 0:
-            return Batch(block, None, None, range(count), count, whole=True)
-        return _decode_carefully(block, reads)
-    from paipa_etl.formats import json_text
+class JsonLinesDecoder:
+    """Validates lines, decodes them one by one."""
 
-    lines = block.lines()
-    try:
-        records = json_text.decode_all(lines, block.data)
-    except Exception:  # whatever it was, the careful way finds the line and the words for it
-        return _decode_carefully(block, reads)
-    if may_be_deep(block.data):
-        return _decode_carefully(block, reads)
-    return Batch(block, records, lines, range(len(lines)), len(lines), whole=True)
+    rows_are_lines = True
 
+    def rows(self, block: Block) -> Rows:
+        from paipa_etl.formats import json_text
 
-def _decode_carefully(block: Block, reads: bool) -> Batch:
-    """The same, line by line: bad lines are told apart, blank ones left out."""
-    from paipa_etl.formats import json_text
+        decode = self.decode if needs_care(block.data) else json_text.decode_plain
+        return Rows(split_lines(block.data), decode)
 
-    good: list[bytes] = []
-    records: list[Any] = []
-    indices: list[int] = []
-    bad: list[BadLine] = []
-    count = 0
-    for line in block.lines():
-        if not line.strip(BLANK):
-            continue
-        try:
-            if reads:
-                records.append(json_text.decode(line))
-            else:
-                json_text.check(line)
-        except BadRecord as error:
-            bad.append(BadLine(count, str(error), line))
-        else:
-            good.append(line)
-            indices.append(count)
-        count += 1
-    return Batch(block, records if reads else None, good, indices, count, bad=bad)
+    def decode(self, raw: bytes) -> Any:
+        from paipa_etl.formats import json_text
+
+        if not raw.strip(BLANK):
+            raise NoRecord
+        return json_text.decode(raw)
+
+    def validate(self, raw: bytes) -> None:
+        from paipa_etl.formats import json_text
+
+        if not raw.strip(BLANK):
+            raise NoRecord
+        json_text.check(raw)
+
+    def count_valid(self, block: Block) -> int:
+        return count_valid(block.data)
+
+    def starts(self, block: Block) -> Sequence[int]:
+        return starts_of_lines(block.data, blanks_count=False)
 
 
-def encoder() -> Callable[[Any], bytes]:
-    """What makes one line of a record."""
-    from paipa_etl.formats.json_text import encode_line
+class JsonLinesWriter(Writer):
+    """Writes each record as one line."""
 
-    return encode_line
+    terminator = b"\n"
+
+    def encoder(self, context: None) -> Encode:
+        from paipa_etl.formats.json_text import encode_line
+
+        return encode_line
+
+    def appender(self, context: None) -> Append:
+        from paipa_etl.formats.json_text import append_line
+
+        return append_line
 
 
-register(Format("jsonl", ("ndjson", "jsonlines"), cut_lines, decode, encoder))
+class JsonLines(Format):
+    """JSON Lines."""
+
+    name = "jsonl"
+    suffixes = ("ndjson", "jsonlines")
+
+    def reader(self, options: Any, limits: Limits, at: Position | None = None) -> LineReader:
+        return LineReader(limits, at)
+
+    def decoder(self, context: None) -> JsonLinesDecoder:
+        return JsonLinesDecoder()
+
+    def writer(self, options: Any) -> Writer:
+        return JsonLinesWriter()
+
+
+register(JsonLines())

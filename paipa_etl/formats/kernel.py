@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 try:
-    from paipa_etl.formats._scan import count_valid, has_long_number, holds_nan
+    from paipa_etl.formats._scan import appender, count_valid, holds_nan, needs_care
 except ImportError:
-    from paipa_etl.formats._scan_python import count_valid, has_long_number, holds_nan
+    from paipa_etl.formats._scan_python import appender, count_valid, holds_nan, needs_care
 
-__all__ = ["count_valid", "has_long_number", "holds_nan"]
+__all__ = ["appender", "count_valid", "holds_nan", "needs_care"]

@@ -2,52 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 from paipa_etl.errors import BadRecord, shown
-from paipa_etl.formats import Format, register
-from paipa_etl.formats.batch import BadLine, Batch
-from paipa_etl.formats.blocks import Block, cut_lines
-
-
-def decode_text(block: Block, reads: bool) -> Batch:
-    """The batch of a block of UTF-8 text; a record has neither newline nor carriage return."""
-    lines = block.lines()
-    try:
-        text = block.data.decode()
-    except UnicodeDecodeError:
-        return _decode_carefully(block, lines)
-    records = None
-    if reads:
-        records = text.split("\n")[: len(lines)]
-        if "\r" in text:
-            records = [line.removesuffix("\r") for line in records]
-    return Batch(block, records, lines, range(len(lines)), len(lines), whole=True)
-
-
-def _decode_carefully(block: Block, lines: list[bytes]) -> Batch:
-    good: list[bytes] = []
-    records: list[str] = []
-    indices: list[int] = []
-    bad: list[BadLine] = []
-    for index, line in enumerate(lines):
-        try:
-            records.append(line.removesuffix(b"\r").decode())
-        except UnicodeDecodeError as error:
-            problem = f"not UTF-8 at byte {error.start:,} of the line (-f bytes takes any bytes)"
-            bad.append(BadLine(index, problem, line))
-        else:
-            good.append(line)
-            indices.append(index)
-    return Batch(block, records, good, indices, len(lines), bad=bad)
-
-
-def decode_bytes(block: Block, reads: bool) -> Batch:
-    """The batch of a block of any bytes; a record has neither newline nor carriage return."""
-    lines = block.lines()
-    records = [line.removesuffix(b"\r") for line in lines] if reads else None
-    return Batch(block, records, lines, range(len(lines)), len(lines), whole=True)
+from paipa_etl.formats import Encode, Format, Rows, Writer, register
+from paipa_etl.formats.blocks import Block, Limits, LineReader, Position, split_lines
+from paipa_etl.formats.line_starts import starts_of_lines
 
 
 def encode(record: Any) -> bytes:
@@ -66,7 +27,85 @@ def encode(record: Any) -> bytes:
     return line + b"\n" if line.__class__ is bytes else bytes(line) + b"\n"
 
 
-_cut = partial(cut_lines, blanks_count=True)
+class LineWriter(Writer):
+    """Writes each record as one line."""
 
-register(Format("lines", ("txt", "log", "text"), _cut, decode_text, lambda: encode))
-register(Format("bytes", (), _cut, decode_bytes, lambda: encode))
+    terminator = b"\n"
+
+    def encoder(self, context: None) -> Encode:
+        return encode
+
+
+class BytesDecoder:
+    """Lines of any bytes; a record has neither the newline nor a carriage return before it."""
+
+    rows_are_lines = True
+
+    def rows(self, block: Block) -> Rows:
+        return Rows(split_lines(block.data), self.decode if b"\r" in block.data else bytes)
+
+    def decode(self, raw: bytes) -> Any:
+        return raw.removesuffix(b"\r")
+
+    def validate(self, raw: bytes) -> None:
+        """All bytes are valid."""
+
+    def count_valid(self, block: Block) -> int:
+        return len(split_lines(block.data))
+
+    def starts(self, block: Block) -> Sequence[int]:
+        return starts_of_lines(block.data, blanks_count=True)
+
+
+class TextDecoder(BytesDecoder):
+    """Lines of UTF-8 text."""
+
+    def rows(self, block: Block) -> Rows:
+        return Rows(split_lines(block.data), self.decode if b"\r" in block.data else bytes.decode)
+
+    def decode(self, raw: bytes) -> Any:
+        try:
+            return raw.removesuffix(b"\r").decode()
+        except UnicodeDecodeError as error:
+            problem = f"not UTF-8 at byte {error.start:,} of the line (-f bytes takes any bytes)"
+        raise BadRecord(problem)
+
+    def validate(self, raw: bytes) -> None:
+        self.decode(raw)
+
+    def count_valid(self, block: Block) -> int:
+        try:
+            block.data.isascii() or block.data.decode()
+        except UnicodeDecodeError:
+            return -1
+        return len(split_lines(block.data))
+
+
+class Lines(Format):
+    """Text, one record a line."""
+
+    name = "lines"
+    suffixes: ClassVar[tuple[str, ...]] = ("txt", "log", "text")
+
+    def reader(self, options: Any, limits: Limits, at: Position | None = None) -> LineReader:
+        return LineReader(limits, at)
+
+    def decoder(self, context: None) -> BytesDecoder:
+        return TextDecoder()
+
+    def writer(self, options: Any) -> Writer:
+        return LineWriter()
+
+
+class BytesLines(Lines):
+    """Any bytes, one record a line."""
+
+    name = "bytes"
+    suffixes = ()
+
+    def decoder(self, context: None) -> BytesDecoder:
+        return BytesDecoder()
+
+
+register(Lines())
+register(BytesLines())

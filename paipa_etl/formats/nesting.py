@@ -1,10 +1,14 @@
-"""How deep a JSON value may nest, and which lines need a closer look for it."""
+"""How deep a JSON value may nest, and how deep one does."""
 
 from __future__ import annotations
+
+import re
 
 from paipa_etl.formats.blocks import split_lines
 
 MAX_DEPTH = 500
+_TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
+_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 
 
 def may_be_deep(block: bytes) -> bool:
@@ -16,3 +20,21 @@ def may_be_deep(block: bytes) -> bool:
         len(line) > shortest and line.count(b"{") + line.count(b"[") > MAX_DEPTH
         for line in split_lines(block)
     )
+
+
+def depth(text: bytes) -> int:
+    """How deep the brackets of a text nest, those in strings left out."""
+    deepest = level = 0
+    for token in _TOKENS.finditer(text):
+        first = text[token.start()]
+        if first in b"[{":
+            level += 1
+            deepest = max(deepest, level)
+        elif first in b"]}":
+            level -= 1
+    return deepest
+
+
+def without_strings(text: bytes) -> bytes:
+    """A JSON text with empty strings in place of its strings."""
+    return _STRINGS.sub(b'""', text)

@@ -5,3 +5,4 @@ from paipa_etl.metering._meter_python import Tally as Tally
 from paipa_etl.metering._meter_python import bucket_of as bucket_of
 from paipa_etl.metering._meter_python import peek as peek
 from paipa_etl.metering._meter_python import peek_open as peek_open
+from paipa_etl.metering._meter_python import probed_call as probed_call

@@ -325,6 +325,27 @@ cdef int raise_current() except -1:
     return -1
 
 
+def probed_call(function, Strand strand not None, Account account not None, gone, weigh=None):
+    """The function, whose time is an account's; a record has left where it does not give ``gone``.
+
+    It may be called only in the thread of the strand.
+    """
+    strand.boundaries += 1
+
+    def call(record):
+        cdef Account outer = strand.current
+        strand._switch(account)
+        try:
+            result = function(record)
+        finally:
+            strand._switch(outer)
+        if result is not gone:
+            account._left(1 if weigh is None else weigh(result))
+        return result
+
+    return call
+
+
 @cython.final
 cdef class Tally:
     """An iterator that counts what it gives: always on, so it does nothing else."""

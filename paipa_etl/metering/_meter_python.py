@@ -252,6 +252,33 @@ class Probe:
             self._strand.switch(outer)
 
 
+def probed_call(
+    function: Callable[[Any], Any],
+    strand: Strand,
+    account: Account,
+    gone: object,
+    weigh: Callable[[Any], int] | None = None,
+) -> Callable[[Any], Any]:
+    """The function, whose time is an account's; a record has left where it does not give ``gone``.
+
+    It may be called only in the thread of the strand.
+    """
+    strand.boundaries += 1
+    switch, left = strand.switch, account.left
+
+    def call(record: Any) -> Any:
+        outer = switch(account)
+        try:
+            result = function(record)
+        finally:
+            switch(outer)
+        if result is not gone:
+            left(1 if weigh is None else weigh(result))
+        return result
+
+    return call
+
+
 class Tally:
     """An iterator that counts what it gives: always on, so it does nothing else."""
 

@@ -11,6 +11,7 @@ try:
         bucket_of,
         peek,
         peek_open,
+        probed_call,
     )
 except ImportError:
     from paipa_etl.metering._meter_python import (
@@ -21,6 +22,7 @@ except ImportError:
         bucket_of,
         peek,
         peek_open,
+        probed_call,
     )
 
-__all__ = ["Account", "Probe", "Strand", "Tally", "bucket_of", "peek", "peek_open"]
+__all__ = ["Account", "Probe", "Strand", "Tally", "bucket_of", "peek", "peek_open", "probed_call"]

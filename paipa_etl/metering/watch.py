@@ -16,7 +16,7 @@ from itertools import chain
 from typing import Any, Protocol
 
 from paipa_etl.metering.looks import Counters, Delays, Look, Memory, ThreadTime, Worker
-from paipa_etl.metering.meter import Account, Probe, Strand
+from paipa_etl.metering.meter import Account, Probe, Strand, probed_call
 from paipa_etl.metering.totals import Total
 
 SOURCE, SINK = "source", "sink"
@@ -29,6 +29,7 @@ MANY = 64  # threads, from which those that have ended are kept as a sum only
 
 Owner = object
 Key = tuple[Owner, str]
+Weigh = Callable[[Any], int]
 
 
 class Measured(Protocol):
@@ -53,10 +54,16 @@ class Unwatched:
         """The time of the thread is somebody's, as long as it is nobody else's."""
 
     def timed(
-        self, items: Iterator[Any], owner: Owner, role: str = OWN, *, batches: bool = False
+        self, items: Iterator[Any], owner: Owner, role: str = OWN, *, weigh: Weigh | None = None
     ) -> Iterator[Any]:
-        """An iterator, whose work is somebody's time."""
+        """An iterator, whose work is an owner's time; an item weighs one record, or ``weigh``."""
         return items
+
+    def call(
+        self, function: Callable[[Any], Any], owner: Owner, gone: object
+    ) -> Callable[[Any], Any]:
+        """A function of one record, whose time is an owner's; ``gone`` stands for no result."""
+        return function
 
     def section(self, owner: Owner, role: str) -> AbstractContextManager[None]:
         """What is done in the block is somebody's time."""
@@ -129,9 +136,14 @@ class Watch(Unwatched):
         strand.switch(account)
 
     def timed(
-        self, items: Iterator[Any], owner: Owner, role: str = OWN, *, batches: bool = False
+        self, items: Iterator[Any], owner: Owner, role: str = OWN, *, weigh: Weigh | None = None
     ) -> Iterator[Any]:
-        return Probe(items, partial(self._find, (owner, role)), len if batches else self._weigh)
+        return Probe(items, partial(self._find, (owner, role)), weigh or self._weigh)
+
+    def call(
+        self, function: Callable[[Any], Any], owner: Owner, gone: object
+    ) -> Callable[[Any], Any]:
+        return probed_call(function, *self._find((owner, OWN)), gone, self._weigh)
 
     def section(self, owner: Owner, role: str) -> AbstractContextManager[None]:
         return Section(*self._find((owner, role)))
@@ -265,9 +277,14 @@ class Inside(Unwatched):
         self._watch.lane(self._whose(owner), role)
 
     def timed(
-        self, items: Iterator[Any], owner: Owner, role: str = OWN, *, batches: bool = False
+        self, items: Iterator[Any], owner: Owner, role: str = OWN, *, weigh: Weigh | None = None
     ) -> Iterator[Any]:
-        return self._watch.timed(items, self._whose(owner), role, batches=batches)
+        return self._watch.timed(items, self._whose(owner), role, weigh=weigh)
+
+    def call(
+        self, function: Callable[[Any], Any], owner: Owner, gone: object
+    ) -> Callable[[Any], Any]:
+        return self._watch.call(function, self._whose(owner), gone)
 
     def section(self, owner: Owner, role: str) -> AbstractContextManager[None]:
         return self._watch.section(self._whose(owner), role)

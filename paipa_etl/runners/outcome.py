@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
-from contextlib import closing
 from typing import Any, Protocol
 
 from paipa_etl.background import surely
-from paipa_etl.formats.batch import Batch
 from paipa_etl.metering.watch import SINK
 from paipa_etl.run import Run
-from paipa_etl.sinks.files import OpenFile
 from paipa_etl.sources import Source
-from paipa_etl.sources.files import FileSource
 from paipa_etl.steps.contract import Step
 
 
@@ -36,11 +32,18 @@ class Core(Protocol):
     """One way to carry out a plan; its generators end whatever they began when they end."""
 
     def records(
-        self, source: Source, steps: tuple[Step, ...], run: Run, *, at_once: bool = False
-    ) -> Generator[Any, None, None]: ...
-    def batches(
-        self, source: FileSource, steps: tuple[Step, ...], run: Run, *, at_once: bool = False
-    ) -> Generator[Batch, None, None]: ...
+        self, source: Source, steps: tuple[Step, ...], run: Run
+    ) -> Generator[Any, None, None]:
+        """The records that leave the last step, one by one."""
+
+    def fill(
+        self, output: OpenSink, source: Source, steps: tuple[Step, ...], run: Run, *, at_once: bool
+    ) -> None:
+        """Have everything written that leaves the last step.
+
+        ``at_once``: a failure ends the run when it happens, and not when all records before
+        it are written.
+        """
 
 
 def carry_out(core: Core, source: Source, steps: tuple[Step, ...], sink: Sink, run: Run) -> None:
@@ -54,7 +57,8 @@ def carry_out(core: Core, source: Source, steps: tuple[Step, ...], sink: Sink, r
     try:
         output = sink.open(run)
         try:
-            _fill(core, output, source, steps, run)
+            # Of what is published whole or not at all, nothing before a failure is of any use.
+            core.fill(output, source, steps, run, at_once=not output.live)
             run.before_commit()
             output.commit()
         except BaseException as error:
@@ -63,20 +67,3 @@ def carry_out(core: Core, source: Source, steps: tuple[Step, ...], sink: Sink, r
             raise
     finally:
         run.close_clients()
-
-
-def _fill(core: Core, output: OpenSink, source: Source, steps: tuple[Step, ...], run: Run) -> None:
-    # Of what is published whole or not at all, nothing before a failure is of any use.
-    at_once = not output.live
-    if (
-        isinstance(source, FileSource)
-        and isinstance(output, OpenFile)
-        and source.formats(run) == {output.format}
-        and all(step.preserving for step in steps)
-    ):
-        with closing(core.batches(source, steps, run, at_once=at_once)) as batches:
-            for batch in batches:
-                output.write_batch(batch)
-    else:
-        with closing(core.records(source, steps, run, at_once=at_once)) as records:
-            output.write_all(records)

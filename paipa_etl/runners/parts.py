@@ -74,7 +74,7 @@ def owner_of(part: Counted) -> Owner:
 
 def waited_for(batches: Iterator[Batch], part: Counted, run: Run) -> Iterator[Batch]:
     """Batches, the wait for which is not the time of the step that asks for them."""
-    return run.watch.timed(batches, owner_of(part), WAITS, batches=True)
+    return run.watch.timed(batches, owner_of(part), WAITS, weigh=len)
 
 
 class Taking:
@@ -117,6 +117,6 @@ def nested(
         stack.callback(close, flow)
         for step, count in part:
             bind = step.bind_batches if batches else step.bind
-            flow = run.watch.timed(bind(run, count)(flow), count, batches=batches)
+            flow = run.watch.timed(bind(run, count)(flow), count, weigh=len if batches else None)
             stack.callback(close, flow)
         yield flow

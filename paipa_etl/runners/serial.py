@@ -1,22 +1,27 @@
 """The generator core: nested generators in the caller's thread, one record in flight.
 
-``for step in steps: flow = step(flow)``. A plan whose every step leaves records as they
-are, from a format into the same one, is carried out a batch at a time instead: raw lines
-stay beside their records, and are what is written.
+The leading steps of a file source that treat each record on its own are one block task; the
+others are nested: ``for step in steps: flow = step(flow)``. Where no step reads records
+and none is encoded, whole blocks are validated and copied.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, closing
 from typing import Any
 
-from paipa_etl.formats.batch import Batch
+from paipa_etl.formats.batch import Batch, Kept, SourceBlock, no_records
+from paipa_etl.formats.blocks import DECODED_BLOCK
 from paipa_etl.metering.meter import Tally
 from paipa_etl.metering.watch import SINK, SOURCE
+from paipa_etl.optimizer.fuse import BlockTask, fuse
 from paipa_etl.run import Run, close
+from paipa_etl.runners.block_task import BoundTask
+from paipa_etl.runners.outcome import OpenSink
+from paipa_etl.sinks.files import OpenFile
 from paipa_etl.sources import Source
-from paipa_etl.sources.files import FileSource
+from paipa_etl.sources.files import Copies, FileSource, copies_nothing
 from paipa_etl.sources.live import ending
 from paipa_etl.steps.contract import Reads, Step, Threaded
 
@@ -40,7 +45,13 @@ def records(
             run.watch.lane(SINK)
         stack.enter_context(ending(source, run))
         stack.callback(lambda: run.over())  # of the run that is the last part then
-        flow: Iterator[Any] = run.watch.timed(source.records(run), SOURCE)
+        flow: Iterator[Any]
+        if isinstance(source, FileSource):
+            task, steps = fuse(steps)
+            blocks = _blocks(source, run, stack)
+            flow = BoundTask(task, run, stack).records(blocks)
+        else:
+            flow = run.watch.timed(source.records(run), SOURCE)
         stack.callback(close, flow)
         for step in steps:
             count = run.counts.add_step(str(step))
@@ -58,17 +69,70 @@ def records(
         yield from flow
 
 
-def batches(
-    source: FileSource, steps: tuple[Step, ...], run: Run, *, at_once: bool = False
-) -> Generator[Batch, None, None]:
-    """The same over batches, for steps that leave records as they are."""
-    reads = any(step.reads is not Reads.NOTHING for step in steps)
+def fill(
+    output: OpenSink, source: Source, steps: tuple[Step, ...], run: Run, *, at_once: bool
+) -> None:
+    """Have everything written that leaves the last step, the cheapest way that there is."""
+    if isinstance(source, FileSource) and isinstance(output, OpenFile):
+        task, rest = fuse(steps)
+        preserving = all(step.preserving for step in steps)
+        if preserving and not any(step.reads is not Reads.NOTHING for step in steps):
+            _copy(output, source, steps, run)
+            return
+        if not rest and not task.expands and output.encoding.append is not None:
+            _write_pieces(output, source, task, run)
+            return
+        if preserving:
+            _write_kept(output, source, steps, run)
+            return
+    with closing(records(source, steps, run)) as flow:
+        output.write_all(flow)
+
+
+def _copy(output: OpenFile, source: FileSource, steps: tuple[Step, ...], run: Run) -> None:
+    """Validate whole blocks and copy them; of inputs that cannot be copied, encode records."""
     with ExitStack() as stack:
         stack.callback(run.over)
-        flow: Iterator[Batch] = run.watch.timed(source.batches(run, reads), SOURCE, batches=True)
+        batches = source.batches(run, False, output.encoding.copies)
+        flow: Iterator[Batch] = run.watch.timed(batches, SOURCE, weigh=len)
         stack.callback(close, flow)
         for step in steps:
             count = run.counts.add_step(str(step))
-            flow = run.watch.timed(step.bind_batches(run, count)(flow), count, batches=True)
+            flow = run.watch.timed(step.bind_batches(run, count)(flow), count, weigh=len)
             stack.callback(close, flow)
-        yield from flow
+        for batch in flow:
+            output.write_batch(batch)
+
+
+def _write_pieces(output: OpenFile, source: FileSource, task: BlockTask, run: Run) -> None:
+    """All steps are in the block task: write encoded pieces."""
+    with ExitStack() as stack:
+        stack.callback(run.over)
+        copies = output.encoding.copies if task.preserving else copies_nothing
+        blocks = _blocks(source, run, stack, copies)
+        for data, count in BoundTask(task, run, stack).pieces(blocks, output.encoding):
+            output.write_piece(data, count)
+
+
+def _write_kept(output: OpenFile, source: FileSource, steps: tuple[Step, ...], run: Run) -> None:
+    """No step changes a record, and some step depends on several: each goes with its raw bytes."""
+    with ExitStack() as stack:
+        stack.callback(run.over)
+        task, rest = fuse(steps)
+        blocks = _blocks(source, run, stack, output.encoding.copies)
+        flow: Iterator[Kept] = BoundTask(task, run, stack).kept(blocks)
+        stack.callback(close, flow)
+        for step in rest:
+            count = run.counts.add_step(str(step))
+            flow = run.watch.timed(step.bind_kept(run, count)(flow), count)
+            stack.callback(close, flow)
+        output.write_kept(flow)
+
+
+def _blocks(
+    source: FileSource, run: Run, stack: ExitStack, copies: Copies = copies_nothing
+) -> Iterator[SourceBlock]:
+    """The blocks of a source, closed when the stack is left."""
+    blocks = run.watch.timed(source.blocks(run, DECODED_BLOCK, copies), SOURCE, weigh=no_records)
+    stack.callback(close, blocks)
+    return blocks

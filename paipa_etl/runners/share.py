@@ -10,6 +10,7 @@ from typing import Any
 
 from paipa_etl.channel import Finished
 from paipa_etl.errors import never_stop
+from paipa_etl.failures import InFlight
 from paipa_etl.formats.batch import NUMBERED, Batch
 from paipa_etl.report import StepCount
 from paipa_etl.run import Run, close
@@ -136,7 +137,8 @@ class Share:
         failure = never_stop(error, name) if isinstance(error, Exception) else error
         try:
             if ticket is None or not self._stage.step.stateless or failure is not error:
-                self._run.policy.fail(failure, f"{name}, {self._run.place}")
+                stage = name if ticket else f"{name}, with no record in hand"
+                self._run.policy.fail(self._run.failure(failure, stage))
             self._run.failed(failure, self._part)  # type: ignore[arg-type]
         except BaseException as final:
             if ticket is None:
@@ -151,5 +153,5 @@ class Share:
         ticket.results.append(GONE)
         return True
 
-    def _where(self) -> str:
-        return self._stage.place(self._ticket) if self._ticket else "with no record in hand"
+    def _where(self) -> InFlight:
+        return self._stage.in_flight(self._ticket) if self._ticket else InFlight(None)

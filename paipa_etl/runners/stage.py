@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from paipa_etl.channel import Abandoned, Channel, Finished
 from paipa_etl.errors import Word, note
+from paipa_etl.failures import InFlight
 from paipa_etl.formats.batch import Batch
 from paipa_etl.report import StepCount
 from paipa_etl.run import Run
@@ -156,14 +157,14 @@ class Stage(ABC, Generic[S]):
     def fail(self, ticket: Ticket, error: BaseException, run: Run) -> None:
         """The record in flight ends the run: now, or when all before it have been handed on."""
         if not isinstance(error, Exception):
-            note(error, f"{self.count.name}, {run.place}")
+            note(error, run.failure(error, self.count.name).where)
         self.crew.failed(error, at_once=self.at_once)
         self.window.fail(ticket, error)
 
-    def place(self, ticket: Ticket) -> str:
+    def in_flight(self, ticket: Ticket) -> InFlight:
         """Where the record in flight of a ticket came from."""
         with self.inlet.lock:
-            return ticket.place()
+            return ticket.in_flight()
 
 
 class CallStage(Stage[FunctionStep]):
@@ -179,7 +180,7 @@ class CallStage(Stage[FunctionStep]):
             most = 1
             ticket = self.take(most)
             while True:
-                run.where = partial(self.place, ticket)
+                run.where = partial(self.in_flight, ticket)
                 began = perf_counter()
                 try:
                     self._carry_out(function, ticket, run, part)

@@ -61,7 +61,7 @@ class TaskStage(CallStage):
         told = run.watch.worker(self.count)
         while True:
             ticket = await self.window.take_in_loop()
-            run.where = partial(self.place, ticket)
+            run.where = partial(self.in_flight, ticket)
             began = perf_counter()
             try:
                 await self._await_result(function, ticket, run, part)

@@ -18,6 +18,7 @@ from paipa_etl.metering.watch import SOURCE, Owner
 from paipa_etl.report import StepCount
 from paipa_etl.run import Run
 from paipa_etl.runners.crew import Crew
+from paipa_etl.runners.outcome import OpenSink
 from paipa_etl.runners.parts import (
     Counted,
     arriving,
@@ -29,8 +30,9 @@ from paipa_etl.runners.parts import (
 )
 from paipa_etl.runners.share import ShareStage
 from paipa_etl.runners.stage import CallStage
+from paipa_etl.sinks.files import OpenFile
 from paipa_etl.sources import Source
-from paipa_etl.sources.files import FileSource
+from paipa_etl.sources.files import Copies, FileSource, copies_nothing
 from paipa_etl.sources.iterables import IterableSource
 from paipa_etl.sources.live import ending
 from paipa_etl.steps.calls import is_coroutine_function
@@ -47,22 +49,28 @@ def expanded(steps: Iterable[Step]) -> tuple[Step, ...]:
     return tuple(found)
 
 
-def records(
-    source: Source, steps: tuple[Step, ...], run: Run, *, at_once: bool = False
-) -> Generator[Any, None, None]:
-    """The records that leave the last step. Closing the generator ends and joins all threads.
-
-    ``at_once``: a failure ends the run when it happens, and not when all records before
-    it have come.
-    """
-    yield from _Plan(source, steps, run, raw=False, at_once=at_once).records()
+def records(source: Source, steps: tuple[Step, ...], run: Run) -> Generator[Any, None, None]:
+    """The records that leave the last step. Closing the generator ends and joins all threads."""
+    yield from _Plan(source, steps, run, raw=False, at_once=False).records()
 
 
-def batches(
-    source: FileSource, steps: tuple[Step, ...], run: Run, *, at_once: bool = False
-) -> Generator[Batch, None, None]:
-    """The same as batches with their raw lines, for steps that leave records as they are."""
-    yield from _Plan(source, steps, run, raw=True, at_once=at_once).batches()
+def fill(
+    output: OpenSink, source: Source, steps: tuple[Step, ...], run: Run, *, at_once: bool
+) -> None:
+    """Have everything written that leaves the last step; raw bytes, where no step changes them."""
+    if (
+        isinstance(source, FileSource)
+        and isinstance(output, OpenFile)
+        and all(step.preserving for step in steps)
+    ):
+        plan = _Plan(source, steps, run, raw=True, at_once=at_once, copies=output.encoding.copies)
+        with closing(plan.batches()) as batches:
+            for batch in batches:
+                output.write_batch(batch)
+    else:
+        plan = _Plan(source, steps, run, raw=False, at_once=at_once)
+        with closing(plan.records()) as records:
+            output.write_all(records)
 
 
 def carry_out(
@@ -91,9 +99,16 @@ class _Plan:
     """A plan cut into parts: one that feeds, stages and chains, and one that the caller pulls."""
 
     def __init__(
-        self, source: Source, steps: tuple[Step, ...], run: Run, *, raw: bool, at_once: bool
+        self,
+        source: Source,
+        steps: tuple[Step, ...],
+        run: Run,
+        *,
+        raw: bool,
+        at_once: bool,
+        copies: Copies = copies_nothing,
     ) -> None:
-        self.source, self.run, self.raw = source, run, raw
+        self.source, self.run, self.raw, self._copies = source, run, raw, copies
         self.crew = Crew(run)
         self._taken = 0
         self.counts = [run.counts.add_step(str(step)) for step in steps]
@@ -181,17 +196,17 @@ class _Plan:
         run.idle = lambda: None  # it is the consumer that knows when nothing more is to be shown
         self.run.counts.unread = lambda: 0
         if isinstance(self.source, FileSource) and not self.leading:
-            with closing(self._watched(self.source.batches(run, self.reads))) as flow:
+            with closing(self._watched(self.source.batches(run, self.reads, self._copies))) as flow:
                 for batch in flow:
-                    outlet.put(batch.light(self.raw), len(batch.block.data), len(batch))
+                    outlet.put(batch.light(), batch.size, len(batch))
         elif (
             isinstance(self.source, IterableSource) and self.source.is_at_hand and not self.leading
         ):
             with closing(self._watched(self.source.batches(run))) as flow:
                 for batch in flow:
-                    outlet.put(batch, size_of(batch.records or ()), len(batch))
+                    outlet.put(batch, batch.size, len(batch))
         elif self.raw and isinstance(self.source, FileSource):
-            flow = self._watched(self.source.batches(run, self.reads))
+            flow = self._watched(self.source.batches(run, self.reads, self._copies))
             self._give_batches(flow, self.leading, run, outlet)
         else:
             run.counts.unread = run._unread
@@ -199,7 +214,7 @@ class _Plan:
             self._give_records(records, self.leading, run, outlet)
 
     def _watched(self, batches: Generator[Batch, None, None]) -> Any:
-        return self.run.watch.timed(batches, SOURCE, batches=True)
+        return self.run.watch.timed(batches, SOURCE, weigh=len)
 
     def _chain(
         self, part: Counted, inlet: Channel[Batch], run: Run, outlet: Channel[Batch]
@@ -219,7 +234,9 @@ class _Plan:
     ) -> None:
         with nested(flow, part, run) as given:
             for record in given:
-                outlet.add(record, run.index, run.batch or NUMBERED, size_of((record,)))
+                raw = run.raw
+                size = size_of((record,)) if raw is None else size_of((record, raw))
+                outlet.add(record, run.index, run.batch or NUMBERED, size, raw)
 
     def _give_batches(
         self, flow: Iterator[Batch], part: Counted, run: Run, outlet: Channel[Batch]
@@ -227,8 +244,7 @@ class _Plan:
         with nested(flow, part, run, batches=True) as given:
             for batch in given:
                 if len(batch):
-                    light = batch.light(raw=True)
-                    outlet.put(light, size_of(light.lines or ()), len(light))
+                    outlet.put(batch.light(), batch.size, len(batch))
 
     # What the caller pulls.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from paipa_etl.failures import InFlight
 from paipa_etl.formats.batch import Batch
 
 
@@ -52,6 +53,6 @@ class Ticket:
         self.seen = -1
         """How many records the watch saw unbegun when it last looked."""
 
-    def place(self) -> str:
+    def in_flight(self) -> InFlight:
         """Where the record in flight came from."""
-        return self.batch.place(self.collected + len(self.results))
+        return self.batch.at(self.collected + len(self.results))

@@ -15,7 +15,7 @@ from operator import length_hint
 from typing import Any
 
 from paipa_etl.channel import Channel, Finished
-from paipa_etl.formats.batch import Batch, size_of
+from paipa_etl.formats.batch import Batch
 from paipa_etl.runners.delivery import Deliveries
 from paipa_etl.runners.ticket import Ticket
 
@@ -158,7 +158,7 @@ class Window(Deliveries):
             return  # a batch without records has no record in flight to be asked for
         index = ticket.batch.indices[ticket.collected + len(ticket.results)]
         made = ticket.batch.made(records, [index] * len(records))
-        size = size_of(records)
+        size = made.size
         with self.inlet.lock:
             self._collect_results(ticket)
             self._add(ticket, made, size)
@@ -171,7 +171,7 @@ class Window(Deliveries):
         with self.inlet.lock:
             if self.ordered:
                 self._tickets.append(ticket)
-            self._add(ticket, batch, size_of(batch.records or ()))
+            self._add(ticket, batch, batch.size)
             self._complete(ticket)
 
     def give_back(self, ticket: Ticket) -> None:
@@ -223,7 +223,7 @@ class Window(Deliveries):
         part = ticket.batch if whole else ticket.batch.part(start, start + count)
         made = self._collect(part, results, ticket.gaps)
         if len(made):
-            self._add(ticket, made, size_of(made.records or made.lines or ()))
+            self._add(ticket, made, made.size)
 
     def _complete(self, ticket: Ticket) -> None:
         ticket.done = True

@@ -11,14 +11,15 @@ from typing import Any
 from paipa_etl.background import BEHIND, WriteBehind, surely
 from paipa_etl.codecs import Codec
 from paipa_etl.codecs.members import Compressor
-from paipa_etl.errors import BadRecord, OutputError, PlanError
-from paipa_etl.formats import Format
+from paipa_etl.errors import OutputError, PlanError
+from paipa_etl.formats import Format, Options
 from paipa_etl.formats.batch import Batch
 from paipa_etl.formats.blocks import BLOCK
 from paipa_etl.location import LOCAL, Location, parse
 from paipa_etl.metering.watch import CODEC, ROOM, SINK, STORE
 from paipa_etl.run import Run
 from paipa_etl.sinks import Target, store_of
+from paipa_etl.sinks.encoding import Encoding
 from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.suffixes import codec_of, format_of, parse_suffixes
 
@@ -29,7 +30,7 @@ class Encoded:
     def __init__(self, target: Target, compressor: Compressor | None, run: Run) -> None:
         self._target, self._compressor, self._run = target, compressor, run
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | bytearray) -> None:
         """Compress and write."""
         with self._run.watch.section(SINK, CODEC):
             self._out(self._compressor.compress(data) if self._compressor else data)
@@ -45,7 +46,7 @@ class Encoded:
             with self._run.watch.section(SINK, CODEC):
                 self._out(self._compressor.finish())
 
-    def _out(self, data: bytes) -> None:
+    def _out(self, data: bytes | bytearray) -> None:
         if data:
             with self._run.watch.section(SINK, STORE):
                 self._target.write(data)
@@ -60,7 +61,6 @@ class OpenFile:
     """
 
     def __init__(self, sink: FileSink, run: Run) -> None:
-        self.format = sink.output_format
         self._run = run
         self._codec = sink.output_codec
         compressor = self._codec.start_compressor(sink.level) if self._codec else None
@@ -74,8 +74,7 @@ class OpenFile:
             run.watch.channel(self._output.channel, SINK, SINK)
         if self._target.live:
             run.idle = self.show
-        self._pending: list[bytes] = []
-        self._size = 0
+        self.encoding = Encoding(sink.output_format, sink.format_options, run)
         self._closed = False
 
     @property
@@ -84,53 +83,60 @@ class OpenFile:
         return self._target.live
 
     def write_batch(self, batch: Batch) -> None:
-        """Pass on a batch's raw lines."""
+        """Pass on a batch's raw bytes, or its records where they are to be encoded."""
+        if not batch.copies:
+            self.write_all(self._run.enter(batch))
+            return
         self._flush()
-        with self._run.watch.section(SINK, ROOM):
-            self._output.write(batch.raw())
-        self._run.counts.written += len(batch)
+        self._write(self.encoding.framed(batch.raw(self.encoding.terminator)), len(batch))
+
+    def write_piece(self, data: bytes | bytearray, count: int) -> None:
+        """Write encoded records, which were appended by ``encoding.append``."""
+        self._write(self.encoding.framed(data), count)
+
+    def write_kept(self, records: Iterable[tuple[Any, bytes, bool]]) -> None:
+        """Write records that no step has changed: the raw bytes, where the third item says so."""
+        encoding = self.encoding
+        for record, raw, copies in records:
+            size = encoding.add_raw(raw) if copies else encoding.add(record)
+            if size >= BLOCK:
+                self._flush()
 
     def write_all(self, records: Iterable[Any]) -> None:
         """Write records as they come; what came before a failure is kept."""
         if self._closed:
             raise PlanError("the sink is closed: no record can follow its end")
-        encode = self.format.encode
+        add = self.encoding.add
         for record in records:
-            try:
-                line = encode(record)
-            except BadRecord as error:
-                self._unencodable(error)
-                continue
-            self._pending.append(line)
-            self._size += len(line)
-            if self._size >= BLOCK:
+            if add(record) >= BLOCK:
                 self._flush()
 
     def write(self, record: Any) -> None:
         """Write one record."""
         self.write_all((record,))
 
-    def _unencodable(self, error: BadRecord) -> None:
-        self._run.policy.decide(error, f"the sink, {self._run.place}")
-        self._run.counts.unencodable += 1
-
     def _flush(self) -> None:
-        if not self._pending:
-            return
-        pending, self._pending, self._size = self._pending, [], 0
+        data, count = self.encoding.take()
+        if data:
+            self._write(data, count)
+
+    def _write(self, data: bytes | bytearray, count: int) -> None:
         with self._run.watch.section(SINK, ROOM):
-            self._output.write(b"".join(pending))
-        self._run.counts.written += len(pending)
+            self._output.write(data)
+        self._run.counts.written += count
 
     def show(self) -> None:
         """Have everything that was written seen by readers of a live output."""
+        self.encoding.show()
         self._flush()
         self._output.pause()
 
     def commit(self) -> None:
         """Publish the whole output."""
         self._closed = True
-        self._flush()
+        data, count = self.encoding.finish()
+        if data:
+            self._write(data, count)
         with self._run.watch.section(SINK, ROOM):
             self._output.finish()
         with self._run.watch.section(SINK, STORE):
@@ -173,6 +179,7 @@ class FileSink:
     level: int | None = None
     clobber: bool = True
     options: StoreOptions = field(default_factory=StoreOptions)
+    format_options: Options | None = None
     _opened: list[OpenFile] = field(default_factory=list, compare=False, repr=False)
 
     def __post_init__(self) -> None:

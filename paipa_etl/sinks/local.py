@@ -81,7 +81,7 @@ class LocalTarget:
         with contextlib.suppress(OSError):  # some network mounts have no locks
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | bytearray) -> None:
         """Append to the temporary file."""
         try:
             write_all(self._descriptor, data)

@@ -18,7 +18,7 @@ class ObjectTarget:
     def __init__(self, location: Location) -> None:
         self._location, self._file = location, location.file
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | bytearray) -> None:
         """Write all of the bytes, however many short writes that takes."""
         view = memoryview(data)
         while view:
@@ -55,7 +55,7 @@ class BytesTarget:
     def __init__(self, location: Location) -> None:
         self._location, self._data = location, bytearray()
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | bytearray) -> None:
         """Keep the bytes until the commit."""
         self._data += data
 

@@ -42,7 +42,7 @@ class ProtocolTarget:
             if not self._clobber:
                 raise PlanError(f"{self._location} exists already, and --no-clobber keeps it")
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | bytearray) -> None:
         """Add to the file."""
         self._told(lambda: self._file_object.write(data))
 

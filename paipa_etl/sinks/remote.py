@@ -75,7 +75,7 @@ class UploadTarget:
         attempts = Attempts(self._location, self._options, self._clients, self._stop, OutputError)
         attempts.call(action)
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | bytearray) -> None:
         """Add to the upload; waits while all parts that may be on their way are."""
         self._size += len(data)
         view = memoryview(data)
@@ -157,7 +157,7 @@ class StreamTarget:
         opened = partial(open_smart, location, "wb", options)
         self._file: Any = told_as(OutputError, location, opened)
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | bytearray) -> None:
         """Add to the upload."""
         told_as(OutputError, self._location, partial(self._file.write, data))
 

@@ -26,7 +26,7 @@ class LiveTarget:
     def __init__(self, location: Location, descriptor: int, *, close: bool) -> None:
         self._location, self._descriptor, self._close = location, descriptor, close
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | bytearray) -> None:
         """Write all of the bytes now."""
         try:
             write_all(self._descriptor, data)

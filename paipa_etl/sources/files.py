@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Generator, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import groupby
-from operator import itemgetter
-from typing import Any
+from itertools import chain, groupby
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 from paipa_etl import codecs
 from paipa_etl.background import AHEAD, read_ahead
 from paipa_etl.channel import Channel
 from paipa_etl.codecs import Codec
 from paipa_etl.codecs.members import MemberDecoder
-from paipa_etl.errors import BadRecord, DamagedInput, PaipaWarning, PlanError, shown
-from paipa_etl.formats import Format
-from paipa_etl.formats.batch import BadLine, Batch
-from paipa_etl.formats.blocks import BLOCK, DECODED_BLOCK, MAX_RECORD, Block
+from paipa_etl.errors import BadRecord, DamagedInput, PaipaWarning, PlanError
+from paipa_etl.failures import Failure
+from paipa_etl.formats import Context, Format, Options
+from paipa_etl.formats.batch import Batch, Origin, SourceBlock, decoded, validated
+from paipa_etl.formats.blocks import BLOCK, DECODED_BLOCK, MAX_RECORD, Limits, Position
 from paipa_etl.location import LOCAL, Location
 from paipa_etl.metering.watch import CODEC, SOURCE, STORE, WAITS
 from paipa_etl.run import Run
@@ -29,6 +31,14 @@ from paipa_etl.stop import Stop, Stopped
 from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.port import Entry
 from paipa_etl.stores.suffixes import codec_of, format_of, named_format
+
+Copies = Callable[[Format, Context], bool]
+"""Whether the sink writes untouched records of an input as their raw bytes."""
+
+
+def copies_nothing(format: Format, context: Context) -> bool:
+    """Whether raw bytes are written; for a flow of records, which has none."""
+    return False
 
 
 class Input:
@@ -41,7 +51,40 @@ class Input:
         return str(self.location)
 
 
-Piece = tuple[Input, bytes]
+class Piece(NamedTuple):
+    """Decoded bytes of an input, and the restart point at or before them.
+
+    ``restart`` is a byte of the encoded input and the decoded byte that a decoder started
+    there gives first; None where decoding may start anywhere, as the input is not encoded.
+    """
+
+    source: Input
+    data: bytes
+    restart: tuple[int, int] | None
+
+
+class Restarts:
+    """The restart points of the pieces that are not in blocks yet; at most one for each piece."""
+
+    def __init__(self) -> None:
+        self._points: deque[tuple[int, tuple[int, int] | None]] = deque()
+        self._read = 0
+
+    def passing(self, pieces: Iterable[Piece]) -> Iterator[bytes]:
+        """The bytes of the pieces, noting their restart points."""
+        for piece in pieces:
+            if piece.data:
+                self._points.append((self._read, piece.restart))
+                self._read += len(piece.data)
+            yield piece.data
+
+    def complete(self, position: Position, line: int) -> Position:
+        """The position of a block with its restart point and its line; blocks ascend."""
+        while len(self._points) > 1 and self._points[1][0] <= position.offset:
+            self._points.popleft()
+        restart = self._points[0][1] if self._points else None
+        encoded, decoded = restart or (position.offset, position.offset)
+        return Position(encoded, decoded, position.offset, line, position.state)
 
 
 @dataclass(frozen=True)
@@ -58,6 +101,7 @@ class FileSource:
     max_record: int = MAX_RECORD
     read_ahead: bool = False
     options: StoreOptions = field(default_factory=StoreOptions)
+    format_options: Options | None = None
     _used: list[bool] = field(default_factory=list, compare=False, repr=False)
 
     def __str__(self) -> str:
@@ -87,18 +131,40 @@ class FileSource:
     def _store(self, place: Location) -> ReadStore:
         return store_of(place, self.options.schemes)
 
-    def batches(self, run: Run, reads: bool) -> Generator[Batch, None, None]:
-        """The batches of all inputs; each record valid, whether it is decoded or not."""
+    def blocks(
+        self, run: Run, size: int, copies: Copies = copies_nothing
+    ) -> Generator[SourceBlock, None, None]:
+        """Blocks of about ``size`` bytes of all inputs, numbered, none of them decoded.
+
+        The records of one are done before the next is asked for. ``copies`` is asked for each
+        input when its context is known. A record that is too long is a failure.
+        """
         self._use_once()
         pieces: Any = self._pieces(run)
         if run.background or self.read_ahead:
             channel: Channel[Piece] = Channel(run.share(AHEAD))
             run.watch.channel(channel, SOURCE, SOURCE)
-            pieces = read_ahead(pieces, lambda piece: len(piece[1]), run.reading_stop, channel)
+            pieces = read_ahead(pieces, lambda piece: len(piece.data), run.reading_stop, channel)
             pieces = run.watch.timed(pieces, SOURCE, WAITS)
         with run.reading(), closing(pieces):
-            for source, group in groupby(pieces, itemgetter(0)):
-                yield from self._input_batches(source, map(itemgetter(1), group), run, reads)
+            for source, group in groupby(pieces, attrgetter("source")):
+                yield from self._blocks_of(source, group, run, size, copies)
+
+    def batches(
+        self, run: Run, reads: bool, copies: Copies = copies_nothing
+    ) -> Generator[Batch, None, None]:
+        """The batches of all inputs; each record valid, whether it is decoded or not.
+
+        Records are decoded where a step reads them, or where they are not copied.
+        """
+        size = DECODED_BLOCK if reads else BLOCK
+        with closing(self.blocks(run, size, copies)) as blocks:
+            for given in blocks:
+                if not given.block.data:
+                    run.idle()
+                    continue
+                batch = decoded(given) if reads or not given.copies else validated(given)
+                yield from _checked(batch, run)
 
     def records(self, run: Run) -> Iterator[Any]:
         """The records, one by one."""
@@ -127,25 +193,36 @@ class FileSource:
                 found.add(self.format_of(place))
         return found
 
-    def _input_batches(
-        self, source: Input, pieces: Iterator[bytes], run: Run, reads: bool
-    ) -> Iterator[Batch]:
+    def _blocks_of(
+        self, source: Input, pieces: Iterable[Piece], run: Run, size: int, copies: Copies
+    ) -> Iterator[SourceBlock]:
         format = self.format_of(source.location)
-        first = 1
-        size = DECODED_BLOCK if reads else BLOCK
-        for block in format.cut(pieces, self.max_record, size):
-            if not block.data:
-                run.idle()
-                continue
-            batch = self._oversize(block) if block.oversize else format.decode(block, reads)
-            batch.source, batch.first = source, first
-            first += batch.count
-            yield from _checked(batch, run)
+        reader = format.reader(self._options_of(format), Limits(self.max_record, size))
+        restarts, origin, context = Restarts(), None, None
+        first = line = 1
+        for block in reader.cut(restarts.passing(pieces)):
+            block.position = restarts.complete(block.position, line)
+            if origin is None or (block.data and block.context is not context):
+                context = block.context
+                origin = Origin(source, format.decoder(context))
+                raw = copies(format, context)
+            given = SourceBlock(block, origin, first, raw)
+            if block.oversize:
+                self._too_long(given, run)
+            else:
+                yield given
+            first += given.count
+            line += given.physical_lines if block.data else 0
 
-    def _oversize(self, block: Block) -> Batch:
+    def _options_of(self, format: Format) -> Options:
+        return self.format_options if self.format_options is not None else format.options()
+
+    def _too_long(self, given: SourceBlock, run: Run) -> None:
         problem = f"longer than the {self.max_record:,} bytes that a record may have (--max-record)"
-        bad = [BadLine(0, problem, block.data)]
-        return Batch(block, [], [], range(0), 1, bad=bad)
+        given.count = 1
+        place = given.places.of(0)
+        run.policy.decide(Failure(BadRecord(problem), "", place, given.block.data))
+        run.counts.bad += 1
 
     def _pieces(self, run: Run) -> Generator[Piece, None, None]:
         """Decoded bytes of every input, each piece with the input that it is from."""
@@ -158,15 +235,18 @@ class FileSource:
                 try:
                     raw = run.watch.timed(_counted(raw, read, stop), SOURCE, STORE)
                     decoded = self._decoded(location, raw)
-                    for piece in run.watch.timed(decoded, SOURCE, CODEC):
-                        yield source, piece
+                    for data, restart in run.watch.timed(decoded, SOURCE, CODEC):
+                        yield Piece(source, data, restart)
                 except DamagedInput as error:
                     raise DamagedInput(error.problem, error.byte, str(source)) from error.__cause__
 
     def _open(self, run: Run, location: Location) -> Generator[bytes, None, None]:
         return self._store(location).pieces(location, run, self.options)
 
-    def _decoded(self, location: Location, raw: Iterator[bytes]) -> Iterator[bytes]:
+    def _decoded(
+        self, location: Location, raw: Iterator[bytes]
+    ) -> Iterator[tuple[bytes, tuple[int, int] | None]]:
+        """Decoded pieces, each with its restart point, where the input is encoded."""
         head = b""
         for piece in raw:
             head += piece
@@ -174,14 +254,13 @@ class FileSource:
                 break
         codec = self._choose_codec(location, head)
         if codec is None:
-            if head:
-                yield head
-            yield from raw
+            for piece in chain((head,) if head else (), raw):
+                yield piece, None
             return
         decoder = MemberDecoder(codec.name, codec.member, codec.padding)
-        yield from decoder.feed(head)
-        for piece in raw:
-            yield from decoder.feed(piece) if piece else (b"",)
+        for piece in chain((head,) if head else (), raw):
+            for data in decoder.feed(piece) if piece else (b"",):
+                yield data, decoder.piece_restart
         decoder.finish()
 
     def _choose_codec(self, location: Location, head: bytes) -> Codec | None:
@@ -215,11 +294,10 @@ def _checked(batch: Batch, run: Run) -> Iterator[Batch]:
 
     Where the first bad one ends the run, the good ones before it come first.
     """
-    good = batch.before_bad() if batch.bad and run.policy.fails else batch
+    good = batch.before_faults() if batch.faults and run.policy.fails else batch
     run.counts.read += len(good)
     if len(good):
         yield good
-    for line in batch.bad:
-        place = batch.place_of(line.index)
-        run.policy.decide(BadRecord(f"{place}: {line.problem}: {shown(line.raw)}"), "")
+    for index, error, raw in batch.faults:
+        run.policy.decide(Failure(error, "", batch.places.of(index), raw))
         run.counts.bad += 1

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from paipa_etl.errors import PlanError, never_stop, shown
+from paipa_etl.failures import Failure
 from paipa_etl.formats.batch import NUMBERED, Batch
 from paipa_etl.run import Run, close
 
@@ -68,7 +69,7 @@ def _started(function: Callable[[], Iterable[Any]], name: str, run: Run) -> Iter
     try:
         return iter(function())
     except Exception as error:
-        run.policy.fail(never_stop(error, name), "the source, before its first record")
+        run.policy.fail(Failure(never_stop(error, name), "the source, before its first record"))
 
 
 def _flow(iterator: Iterator[Any], run: Run) -> Iterator[Any]:

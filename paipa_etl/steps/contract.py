@@ -92,6 +92,12 @@ class Step:
         """The same over batches, for a preserving step: raw lines stay beside their records."""
         raise NotImplementedError(type(self).__name__)
 
+    def bind_kept(self, run: Run, count: StepCount) -> Flow:
+        """The same over records with their raw bytes (``Kept``), for a preserving step."""
+        if self.reads is not Reads.NOTHING:
+            raise NotImplementedError(type(self).__name__)
+        return self.bind(run, count)
+
     def __call__(self, records: Iterable[Any]) -> Iterator[Any]:
         """Use the step alone, as any other callable."""
         run = Run()
@@ -164,7 +170,7 @@ class Opaque(Step):
                     raise  # it came from further up
                 failure = never_stop(error, count.name)
                 if not self.stateless:
-                    run.policy.fail(failure, f"{count.name}, {run.place}")
+                    run.policy.fail(run.failure(failure, count.name))
                 run.failed(failure, count)
 
     def __str__(self) -> str:

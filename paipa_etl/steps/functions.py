@@ -10,7 +10,7 @@ from itertools import compress
 from typing import Any
 
 from paipa_etl.errors import PlanError, shown
-from paipa_etl.formats.batch import Batch
+from paipa_etl.formats.batch import Batch, Kept
 from paipa_etl.report import StepCount
 from paipa_etl.resources import is_plain
 from paipa_etl.retries import Retry
@@ -91,6 +91,13 @@ class FunctionStep(Step):
     def _bound(self, function: Function, run: Run, count: StepCount) -> Flow:
         raise NotImplementedError(type(self).__name__)
 
+    def call(self, function: Function, count: StepCount) -> Function:
+        """What makes of one record the one that goes on, or ``GONE``; counts what it drops.
+
+        The exceptions of the function pass through it.
+        """
+        raise NotImplementedError(type(self).__name__)
+
     def results(
         self, function: Function, records: Iterator[Any], part: Callable[[list[Any]], None]
     ) -> Iterator[Any]:
@@ -137,6 +144,9 @@ class Map(FunctionStep):
             else:
                 yield result
 
+    def call(self, function: Function, count: StepCount) -> Function:
+        return function
+
     def collect(
         self, count: StepCount, batch: Batch, results: list[Any], gaps: bool = False
     ) -> Batch:
@@ -168,6 +178,16 @@ class Filter(FunctionStep):
             for batch in batches:
                 yield batch.keep(list(map(verdict, run.enter(batch))))
 
+    def bind_kept(self, run: Run, count: StepCount) -> Flow:
+        return partial(self._kept_flow, run, count)
+
+    def _kept_flow(self, run: Run, count: StepCount, flow: Iterable[Kept]) -> Iterator[Kept]:
+        with self.ready(run, count) as function:
+            verdict = self._verdict(function, run, count)
+            for kept in flow:
+                if verdict(kept.record):
+                    yield kept
+
     @staticmethod
     def _verdict(function: Function, run: Run, count: StepCount) -> Function:
         def verdict(record: Any) -> bool:
@@ -181,6 +201,15 @@ class Filter(FunctionStep):
             return False
 
         return verdict
+
+    def call(self, function: Function, count: StepCount) -> Function:
+        def keep(record: Any) -> Any:
+            if function(record):
+                return record
+            count.filtered += 1
+            return GONE
+
+        return keep
 
     def results(
         self, function: Function, records: Iterator[Any], part: Callable[[list[Any]], None]
@@ -212,6 +241,13 @@ class Tap(Filter):
             return True
 
         return verdict
+
+    def call(self, function: Function, count: StepCount) -> Function:
+        def look(record: Any) -> Any:
+            function(record)
+            return record
+
+        return look
 
     def results(
         self, function: Function, records: Iterator[Any], part: Callable[[list[Any]], None]

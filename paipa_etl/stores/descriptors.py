@@ -41,7 +41,7 @@ def read_pieces(descriptor: int, stop: Stop) -> Iterator[bytes]:
         yield piece
 
 
-def write_all(descriptor: int, data: bytes) -> None:
+def write_all(descriptor: int, data: bytes | bytearray) -> None:
     """Write all of the bytes, however many writes that takes."""
     view = memoryview(data)
     while view:

@@ -1,0 +1,1 @@
+"""Rules that rewrite a plan before it runs, one short file each."""

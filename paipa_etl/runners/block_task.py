@@ -1,0 +1,226 @@
+"""Block tasks: one lazy loop over the records of a block, which decodes, calls and encodes.
+
+One record is decoded only when the next result is asked for, so no function is called for a
+record that nothing downstream has asked for. Encoded output comes in pieces of about 128 KiB,
+appended to one ``bytearray``, however many or large the records become.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack
+from functools import partial
+from itertools import chain
+from typing import Any, NamedTuple
+
+from paipa_etl.errors import BadRecord
+from paipa_etl.formats import Append, NoRecord
+from paipa_etl.formats.batch import Kept, SourceBlock
+from paipa_etl.formats.blocks import BLOCK
+from paipa_etl.metering.watch import SOURCE
+from paipa_etl.optimizer.fuse import BlockTask
+from paipa_etl.report import StepCount
+from paipa_etl.run import Run
+from paipa_etl.sinks.encoding import STAGE, Encoding
+from paipa_etl.steps.contract import guarded
+from paipa_etl.steps.expanding import FlatMap
+from paipa_etl.steps.functions import GONE, FunctionStep
+
+Call = Callable[[Any], Any]
+
+
+class Piece(NamedTuple):
+    """Encoded records, and how many they are."""
+
+    data: bytearray
+    records: int
+
+
+class Filling:
+    """The piece that grows."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+        self.count = 0
+
+    def take(self) -> Piece:
+        """Hand out the piece and begin another."""
+        piece = Piece(self.data, self.count)
+        self.data, self.count = bytearray(), 0
+        return piece
+
+
+class BoundTask:
+    """A block task that a run carries out; used by one thread.
+
+    Resources of the steps are lent until ``stack`` is left.
+    """
+
+    def __init__(self, task: BlockTask, run: Run, stack: ExitStack) -> None:
+        self._run = run
+        calls: list[tuple[Call, StepCount]] = []
+        flows: list[Callable[[Iterator[Any]], Iterator[Any]]] = []
+        for step in task.steps:
+            count = run.counts.add_step(str(step))
+            if flows or isinstance(step, FlatMap):
+                flows.append(_flow_of(step, count, run))
+            else:
+                function = stack.enter_context(step.ready(run, count))
+                call = run.watch.call(step.call(function, count), count, GONE)
+                calls.append((call, count))
+        self._flows = flows
+        self._call, self._last = _composed(calls, run)
+
+    def records(self, blocks: Iterator[SourceBlock]) -> Iterator[Any]:
+        """The records that leave the task, one by one."""
+        return chain.from_iterable(map(self._of_block, blocks))
+
+    def kept(self, blocks: Iterator[SourceBlock]) -> Iterator[Kept]:
+        """The records that leave a task that changes none, each with its raw bytes."""
+        return chain.from_iterable(map(partial(self._results, raw_too=True), blocks))
+
+    def _of_block(self, block: SourceBlock) -> Iterator[Any]:
+        flow: Iterator[Any] = self._results(block)
+        for step in self._flows:
+            flow = step(flow)
+        return flow
+
+    def _results(self, block: SourceBlock, *, raw_too: bool = False) -> Generator[Any, None, None]:
+        """What the calls up to the first step that expands make of each record."""
+        if not block.block.data:
+            self._run.idle()
+            return
+        decode, call = self._decoder_of(block), self._call
+        for raw in self._run.enter_rows(block):
+            try:
+                record = decode(raw)
+            except Exception:
+                record = self._decoded(block, raw)
+                if record is GONE:
+                    continue
+            try:
+                record = call(record)
+            except Exception as error:
+                self._failed(error)
+                continue
+            if record is not GONE:
+                yield Kept(record, raw, block.copies) if raw_too else record
+
+    def pieces(
+        self, blocks: Iterator[SourceBlock], encoding: Encoding
+    ) -> Generator[Piece, None, None]:
+        """Encoded pieces of what leaves the task; of blocks that copy, of the raw bytes.
+
+        Each may be kept: it is not changed afterwards. Before a failure is raised, the good
+        records before it are handed out.
+        """
+        assert encoding.append is not None
+        filling = Filling()
+        try:
+            for block in blocks:
+                if block.block.data:
+                    append = encoding.append_raw if block.copies else encoding.append
+                    yield from self._fill(filling, block, append)
+                else:
+                    yield filling.take()
+                    self._run.idle()
+        except Exception:
+            yield filling.take()
+            raise
+        yield filling.take()
+
+    def _fill(
+        self, filling: Filling, block: SourceBlock, append: Append
+    ) -> Generator[Piece, None, None]:
+        """Append what the calls make of each record; yields pieces that are full."""
+        decode, call, copies = self._decoder_of(block), self._call, block.copies
+        for raw in self._run.enter_rows(block):
+            try:
+                record = decode(raw)
+            except Exception:
+                record = self._decoded(block, raw)
+                if record is GONE:
+                    continue
+            try:
+                record = call(record)
+            except Exception as error:
+                self._failed(error)
+                continue
+            if record is GONE:
+                continue
+            try:
+                size = append(filling.data, raw if copies else record)
+            except BadRecord as error:
+                self._unencodable(error)
+                continue
+            filling.count += 1
+            if size >= BLOCK:
+                yield filling.take()
+
+    def _decoder_of(self, block: SourceBlock) -> Call:
+        return self._run.watch.call(block.rows.decode, SOURCE, GONE)
+
+    def _decoded(self, block: SourceBlock, raw: bytes) -> Any:
+        """A record that the fast decoder refused; ``GONE`` where there is none, or a bad one."""
+        run = self._run
+        try:
+            return block.origin.decoder.decode(raw)
+        except NoRecord:
+            run.pass_over()
+        except BadRecord as error:
+            run.bad_record(error, raw)
+        return GONE
+
+    def _failed(self, error: Exception) -> None:
+        """A call raised: the only step's own exception, or what a policy decided on already."""
+        if self._last is None or self._run.policy.is_settled(error):
+            raise error
+        guarded(self._run, self._last, error)
+
+    def _unencodable(self, error: BadRecord) -> None:
+        self._run.policy.decide(self._run.failure(error, STAGE))
+        self._run.counts.unencodable += 1
+
+
+def _flow_of(
+    step: FunctionStep, count: StepCount, run: Run
+) -> Callable[[Iterator[Any]], Iterator[Any]]:
+    bound = step.bind(run, count)
+    return lambda records: run.watch.timed(bound(records), count)
+
+
+def _composed(calls: list[tuple[Call, StepCount]], run: Run) -> tuple[Call, StepCount | None]:
+    """The calls as one, and the step whose exceptions it lets through.
+
+    A single call is called as it is: another Python function around each call would cost a
+    tenth of a short record's time. Of several, each handles its own exceptions.
+    """
+    if not calls:
+        return _same, None
+    if len(calls) == 1:
+        return calls[0]
+    guards = [_guarded(call, count, run) for call, count in calls]
+
+    def call_all(record: Any) -> Any:
+        for call in guards:
+            record = call(record)
+            if record is GONE:
+                return GONE
+        return record
+
+    return call_all, None
+
+
+def _same(record: Any) -> Any:
+    return record
+
+
+def _guarded(call: Call, count: StepCount, run: Run) -> Call:
+    def guard(record: Any) -> Any:
+        try:
+            return call(record)
+        except Exception as error:
+            guarded(run, count, error)
+            return GONE
+
+    return guard

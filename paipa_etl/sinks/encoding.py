@@ -1,0 +1,164 @@
+"""Encoding of one output: the format's writer from its first records to its end."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from paipa_etl.errors import BadRecord
+from paipa_etl.failures import Failure, Place
+from paipa_etl.formats import Append, BadSample, Columns, Context, Format, Options
+from paipa_etl.formats.batch import size_of
+from paipa_etl.run import Run
+
+STAGE = "the sink"
+
+
+class Sampled(NamedTuple):
+    """A record that waits until the writer has settled, and where it came from."""
+
+    record: Any
+    place: Place | None
+    raw: bytes | None
+
+
+class Encoding:
+    """Encoded bytes of one output, which ``take`` hands over; used by one thread.
+
+    Keeps what was added since the last ``take``; before the writer has settled, as many
+    records as it wants to see. A record that cannot be encoded is a failure of the run.
+    """
+
+    def __init__(self, format: Format, options: Options | None, run: Run) -> None:
+        self._format, self._run = format, run
+        self._writer = format.writer(format.options() if options is None else options)
+        self.terminator = self._writer.terminator
+        self._sample: list[Sampled] = []
+        self._sample_size = 0
+        self._columns: Columns | None = None
+        self._inputs = 0
+        self._out = bytearray()
+        self._count = 0
+        self._begun = False
+        self._context: Context = None
+        self.append: Append | None = None
+        """Appends one encoded record to any ``bytearray``; None until the writer has settled."""
+        if not self._writer.settles:
+            self.settle()
+
+    def copies(self, format: Format, context: Context) -> bool:
+        """Whether the raw bytes of untouched records of an input can be written.
+
+        Asked for each input of which no step changes the records: the columns of the output
+        are those of the input, where all inputs so far have the same.
+        """
+        columns = format.columns(context)
+        self._columns = columns if not self._inputs or columns == self._columns else None
+        self._inputs += 1
+        return self.append is not None and self._format.copies_from(format, context, self._context)
+
+    def add(self, record: Any) -> int:
+        """Encode one record; returns how many bytes wait to be taken."""
+        if self.append is None:
+            self._add_to_sample(Sampled(record, *self._run.where()))
+            return len(self._out)
+        try:
+            size = self.append(self._out, record)
+        except BadRecord as error:
+            self._fail(error, *self._run.where())
+            return len(self._out)
+        self._count += 1
+        return size
+
+    def add_raw(self, raw: bytes) -> int:
+        """Add an untouched record by its raw bytes; returns how many bytes wait to be taken."""
+        self._count += 1
+        return self.append_raw(self._out, raw)
+
+    def append_raw(self, out: bytearray, raw: bytes) -> int:
+        """Append the raw bytes of a record to any ``bytearray``, as ``append`` does a record."""
+        out += self._writer.separator
+        out += raw
+        out += self.terminator
+        return len(out)
+
+    def take(self) -> tuple[bytes | bytearray, int]:
+        """What was encoded and not taken yet, and how many records it is."""
+        out, count = self._out, self._count
+        self._out, self._count = bytearray(), 0
+        return self.framed(out), count
+
+    def framed(self, data: bytes | bytearray) -> bytes | bytearray:
+        """The next encoded records as bytes of the output, which begins before the first."""
+        if self._begun or not data:
+            return data
+        self._begun = True
+        begin = self._writer.begin()
+        skipped = len(self._writer.separator)
+        return begin + data[skipped:] if begin or skipped else data
+
+    def finish(self) -> tuple[bytes | bytearray, int]:
+        """The last bytes of a whole output, and how many records they are."""
+        self.settle()
+        data, count = self.take()
+        begin = b"" if self._begun else self._writer.begin()
+        self._begun = True
+        end = self._writer.end()
+        return (begin + data + end if begin or end else data), count
+
+    def show(self) -> None:
+        """The output is live and the input silent: the records that came settle the writer."""
+        if self._sample:
+            self.settle()
+
+    def settle(self) -> None:
+        """Give the writer the records that came; from now on, records are encoded as they come."""
+        if self.append is not None:
+            return
+        self._context = self._settled_context()
+        append = self._writer.appender(self._context)
+        self.append = (
+            _separated(append, self._writer.separator) if self._writer.separator else append
+        )
+        sample, self._sample = self._sample, []
+        for record, place, raw in sample:
+            try:
+                self.append(self._out, record)
+            except BadRecord as error:
+                self._fail(error, place, raw)
+            else:
+                self._count += 1
+
+    def _settled_context(self) -> Context:
+        while True:
+            try:
+                return self._writer.settle([one.record for one in self._sample], self._columns)
+            except BadSample as error:
+                bad = self._sample.pop(error.index)
+                self._fail(error, bad.place, bad.raw)
+
+    def _add_to_sample(self, sampled: Sampled) -> None:
+        self._sample.append(sampled)
+        raw = sampled.raw
+        self._sample_size += size_of((sampled.record,)) if raw is None else len(raw)
+        wanted = self._writer.sample
+        if len(self._sample) >= wanted.records or self._sample_size >= wanted.size:
+            self.settle()
+
+    def _fail(self, error: BadRecord, place: Place | None, raw: bytes | None) -> None:
+        self._run.policy.decide(Failure(error, STAGE, place, raw))
+        self._run.counts.unencodable += 1
+
+
+def _separated(append: Append, separator: bytes) -> Append:
+    """The same, with the separator before each record; nothing is appended where it raises."""
+
+    def separated(out: bytearray, record: Any) -> int:
+        size = len(out)
+        out += separator
+        try:
+            return append(out, record)
+        except BaseException:
+            del out[size:]
+            raise
+
+    return separated
