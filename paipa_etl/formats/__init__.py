@@ -12,7 +12,6 @@ import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 from paipa_etl.errors import BadRecord, PlanError, shown
@@ -227,6 +226,8 @@ def from_suffix(word: str) -> Format | None:
     """
     word = word.lower()
     if word and word not in _by_word:
+        from importlib.metadata import entry_points  # here: importing it takes 20 ms
+
         for entry in entry_points(group="paipa_etl.formats", name=word):
             entry.load()
     return _by_word.get(word)

@@ -316,8 +316,13 @@ cdef inline bint _in_string(const unsigned char *data, Py_ssize_t at, Quotes *kn
     return known.open
 
 
-cdef bint _has_long_number(const unsigned char *data, Py_ssize_t size) noexcept nogil:
-    """Whether 19 digits stand in a row outside of a string: fewer always fit into 64 bits.
+cdef inline bint _is_fraction(const unsigned char *data, Py_ssize_t first) noexcept nogil:
+    """Whether the digits from ``first`` on stand behind a decimal point: then they round."""
+    return first > 0 and data[first - 1] == c'.'
+
+
+cdef bint _has_long_integer(const unsigned char *data, Py_ssize_t size) noexcept nogil:
+    """Whether an integer of 19 digits stands outside of a string: fewer always fit into 64 bits.
 
     One byte in 19 belongs to any such row: only those bytes, and the rows they are in, are read.
     """
@@ -331,7 +336,11 @@ cdef bint _has_long_number(const unsigned char *data, Py_ssize_t size) noexcept 
                 first -= 1
             while last + 1 < size and c'0' <= data[last + 1] <= c'9':
                 last += 1
-            if last - first >= 18 and not _in_string(data, first, &known):
+            if (
+                last - first >= 18
+                and not _is_fraction(data, first)
+                and not _in_string(data, first, &known)
+            ):
                 return True
             at = last
         at += 19
@@ -378,36 +387,39 @@ cdef bint _has_deep_line(const unsigned char *at, const unsigned char *end) noex
 
 
 def needs_care(bytes block not None):
-    """Whether a fast decoder may be wrong about a line: 19 digits in a row, or too many levels.
+    """Whether a fast decoder may be wrong about a line: an integer of 19 digits, or deep nesting.
 
-    Digits and brackets in strings do not count. Lines that are not valid get any answer.
+    Digits and brackets in strings do not count, nor digits behind a decimal point. Lines that are not valid get any answer.
     """
     cdef const unsigned char *data = block
     cdef Py_ssize_t size = len(block)
     cdef bint care
     with nogil:
-        care = _has_long_number(data, size) or _has_deep_line(data, data + size)
+        care = _has_long_integer(data, size) or _has_deep_line(data, data + size)
     return care
 
 
+cdef extern from *:
+    """
+    /* Whether two letters "l" stand side by side: a loop that compilers make SIMD code of. */
+    static int paipa_has_ll(const unsigned char *at, Py_ssize_t size) {
+        unsigned char found = 0;
+        for (Py_ssize_t n = 0; n + 1 < size; n++)
+            found |= (unsigned char) ((at[n] == 'l') & (at[n + 1] == 'l'));
+        return found;
+    }
+    """
+    bint paipa_has_ll(const unsigned char *at, Py_ssize_t size) noexcept nogil
+
+
 cdef bint _has_null(const unsigned char *data, Py_ssize_t size) noexcept nogil:
-    """Whether ``null`` stands anywhere: one of every four bytes would be one of its own."""
-    cdef Py_ssize_t at = 3
-    cdef unsigned char byte
-    while at < size:
-        byte = data[at]
-        if byte == c'l':
-            if memcmp(data + at - 3, b"null", 4) == 0:
-                return True
-            if at + 1 < size and memcmp(data + at - 2, b"null", 4) == 0:
-                return True
-        elif byte == c'u':
-            if at + 2 < size and memcmp(data + at - 1, b"null", 4) == 0:
-                return True
-        elif byte == c'n':
-            if at + 3 < size and memcmp(data + at, b"null", 4) == 0:
-                return True
-        at += 4
+    """Whether ``null`` stands anywhere. What it ends with is looked for first: few texts have it."""
+    cdef Py_ssize_t at
+    if not paipa_has_ll(data, size):
+        return False
+    for at in range(size - 3):
+        if data[at] == c'n' and memcmp(data + at, b"null", 4) == 0:
+            return True
     return False
 
 

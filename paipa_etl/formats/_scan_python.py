@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import math
+import re
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +17,7 @@ from paipa_etl.formats.nesting import MAX_DEPTH, depth, may_be_deep, without_str
 
 _TO_ZERO = bytes.maketrans(b"123456789", b"000000000")
 _LONG_NUMBER = b"0" * 19
+_LONG_INTEGER = re.compile(rb"(?<![.0-9])[0-9]{19}")
 _check_structure = msgspec.json.Decoder(msgspec.Raw).decode
 
 
@@ -36,13 +38,13 @@ def count_valid(block: bytes) -> int:
 
 
 def needs_care(block: bytes) -> bool:
-    """Whether a fast decoder may be wrong about a line: 19 digits in a row, or too many levels.
+    """Whether a fast decoder may be wrong about a line: an integer of 19 digits, or deep nesting.
 
-    Digits and brackets in strings do not count. Lines that are not valid get any answer.
+    Digits and brackets in strings do not count, nor digits behind a decimal point. Lines that are not valid get any answer.
     """
     if _LONG_NUMBER in block.translate(_TO_ZERO):
         outside = (without_strings(line) for line in split_lines(block))
-        if any(_LONG_NUMBER in line.translate(_TO_ZERO) for line in outside):
+        if any(map(_LONG_INTEGER.search, outside)):
             return True
     return may_be_deep(block) and any(depth(line) > MAX_DEPTH for line in split_lines(block))
 

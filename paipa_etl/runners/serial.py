@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, ExitStack, closing
 from typing import Any
 
 from paipa_etl.formats.batch import Batch, Kept, SourceBlock, no_records
-from paipa_etl.formats.blocks import DECODED_BLOCK
+from paipa_etl.formats.blocks import BLOCK
 from paipa_etl.metering.meter import Tally
 from paipa_etl.metering.watch import SINK, SOURCE
 from paipa_etl.optimizer.fuse import BlockTask, fuse
@@ -133,6 +133,6 @@ def _blocks(
     source: FileSource, run: Run, stack: ExitStack, copies: Copies = copies_nothing
 ) -> Iterator[SourceBlock]:
     """The blocks of a source, closed when the stack is left."""
-    blocks = run.watch.timed(source.blocks(run, DECODED_BLOCK, copies), SOURCE, weigh=no_records)
+    blocks = run.watch.timed(source.blocks(run, BLOCK, copies), SOURCE, weigh=no_records)
     stack.callback(close, blocks)
     return blocks
