@@ -40,7 +40,8 @@ def count_valid(block: bytes) -> int:
 def needs_care(block: bytes) -> bool:
     """Whether a fast decoder may be wrong about a line: an integer of 19 digits, or deep nesting.
 
-    Digits and brackets in strings do not count, nor digits behind a decimal point. Lines that are not valid get any answer.
+    Digits and brackets in strings do not count, nor digits behind a decimal point. Lines that
+    are not valid get any answer.
     """
     if _LONG_NUMBER in block.translate(_TO_ZERO):
         outside = (without_strings(line) for line in split_lines(block))

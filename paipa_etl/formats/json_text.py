@@ -49,12 +49,21 @@ def check(text: bytes) -> None:
 
 
 def decode(text: bytes) -> Any:
-    """The value of a text; ``BadRecord`` when it is invalid, or holds a number too large."""
+    """The value of a text; ``BadRecord`` when it is invalid, or Python cannot make the value.
+
+    What is valid is the grammar's to say: a number beyond the range of a double is an
+    infinity. Python makes integers of up to ``sys.get_int_max_str_digits()`` digits.
+    """
     check(text)
     try:
         return _deeply(decode_value, text)
-    except msgspec.DecodeError as error:
-        raise BadRecord(f"a number that cannot be held: {error}") from None
+    except msgspec.DecodeError:  # it refuses numbers that the grammar allows
+        pass
+    try:
+        return _deeply(json.loads, text)
+    except ValueError:
+        digits = f"{sys.get_int_max_str_digits():,}"
+    raise BadRecord(f"an integer of more than {digits} digits, the most that Python makes")
 
 
 def _reworded(message: str, text: bytes) -> str:
