@@ -42,16 +42,19 @@ class _Step(argparse.Action):
 def parse_arguments(argv: list[str]) -> argparse.Namespace:
     """The arguments; ends with help, version or a complaint where there is nothing to run."""
     parser = _parser()
-    arguments = parser.parse_intermixed_args([*_from_environment(parser), *argv])
-    operands = arguments.operands
-    if operands and operands[0] in RESERVED:
+    # Split here: argparse takes operands behind -- for options, in its own way in each version.
+    end = argv.index("--") if "--" in argv else len(argv)
+    words, behind = argv[:end], argv[end + 1 :]
+    arguments = parser.parse_intermixed_args([*_from_environment(parser), *words])
+    operands = [*arguments.operands, *behind]
+    if arguments.operands and operands[0] in RESERVED:
         word = operands[0]
         parser.error(f"{word} is reserved for a command to come; a file of that name is ./{word}")
     if not operands and sys.stdin.isatty():
         parser.print_help()
         parser.exit(2)
     arguments.steps = getattr(arguments, "steps", None) or []
-    arguments.given = {word.partition("=")[0] for word in argv}
+    arguments.given = {word.partition("=")[0] for word in words}
     arguments.inputs, arguments.output = _split(operands, arguments, parser)
     return arguments
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 BROKEN_PIPE = 141
 SOON = 0.01  # seconds after which a signal that came at a bad moment is tried again
+OPTIONS = {"from_": "-f jsonl", "to": "-t jsonl"}
+"""What an error's parameter is called on the command line."""
 TRIES = 100  # so often at the most: a module of the user's may take for ever to import
 
 
@@ -173,4 +175,6 @@ def _complain(error: Exception, verbose: int) -> None:
         import traceback
 
         traceback.print_exception(error)
-    print(f"paipa-etl: {describe(error)}", file=sys.stderr)
+    option = OPTIONS.get(error.parameter or "") if isinstance(error, PaipaError) else None
+    remedy = f" (here: {option})" if option else ""
+    print(f"paipa-etl: {describe(error)}{remedy}", file=sys.stderr)

@@ -20,10 +20,12 @@ def check(pipeline: Pipeline, arguments: argparse.Namespace) -> None:
     if arguments.report:
         _check_report(arguments.report, pipeline, run)
     for path, role in own_files(arguments):
-        given = read(Location(LOCAL, path)).source
+        given = read(Location(LOCAL, path), from_="lines").source
         check_not_same(given, pipeline.sink, run, f"{role} and the output")
         if arguments.report:
-            check_not_same(given, write(arguments.report), run, f"{role} and the report")
+            check_not_same(
+                given, write(arguments.report, to="lines"), run, f"{role} and the report"
+            )
 
 
 def own_files(arguments: argparse.Namespace) -> Iterator[tuple[str, str]]:
@@ -41,7 +43,7 @@ def _check_report(path: str, pipeline: Pipeline, run: Run) -> None:
     target = parse(path)
     if target.scheme != LOCAL:
         raise PlanError(f"--report takes a path, not {target}")
-    check_not_same(pipeline.source, write(path), run, "an input and the report")
+    check_not_same(pipeline.source, write(path, to="lines"), run, "an input and the report")
     sink = getattr(pipeline.sink, "location", None)
     if (
         sink

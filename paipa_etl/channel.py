@@ -17,6 +17,7 @@ import sys
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from paipa_etl.errors import Word
@@ -106,15 +107,12 @@ class Channel(Waiting, Generic[T]):
     def add(
         self, record: Any, index: int, origin: Batch, size: int, raw: bytes | None = None
     ) -> None:
-        """Hand over one record, with others that follow at once where nobody waits for it.
-
-        ``origin`` is the batch that it came from; ``index`` and ``raw`` are its index and its
-        raw bytes there.
-        """
+        """Hand over one record of the batch ``origin``, with others where nobody waits for it."""
+        join = partial(self._join, record, index, origin, size, raw)
         with self.lock:
-            given = self._join(record, index, origin, size, raw)
+            given = join()
         if not given:
-            self.until(self._givers, lambda: self._join(record, index, origin, size, raw) or None)
+            self.until(self._givers, lambda: join() or None)
 
     def finish(self, failure: BaseException | None = None) -> None:
         """Nothing more will come; a failure is raised behind the last item. The first call counts.
@@ -306,12 +304,7 @@ class Channel(Waiting, Generic[T]):
         if (self._items >= self._max_items or self._bytes + size > self._max_bytes) and self._items:
             return False
         last = self._open
-        if (
-            last is None
-            or last.places is not origin.places
-            or (last.raws is None) != (raw is None)
-            or len(last.indices) >= GATHERED
-        ):
+        if last is None or not last.takes(origin, raw) or len(last.indices) >= GATHERED:
             raws = None if raw is None else [raw]
             self._append(origin.made([record], [index], raws), size, 1)
             self._open = self._parcels[-1].item

@@ -29,6 +29,8 @@ class PaipaError(Exception):
     """Every error of our own; ``exit_code`` is what the command line ends with."""
 
     exit_code = 1
+    parameter: str | None = None
+    """The keyword argument that may help."""
 
 
 class PlanError(PaipaError, ValueError):

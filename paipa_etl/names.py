@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from paipa_etl.errors import PlanError, shown
 from paipa_etl.location import LITERAL, LOCAL, Location, folder_of
-from paipa_etl.stores.suffixes import without_suffixes
+from paipa_etl.suffixes import without_suffixes
 
 FIELDS = ("stem", "name", "index", "path")
 _FIELD = re.compile(r"\{[A-Za-z_]+([:!][^{}]*)?\}")

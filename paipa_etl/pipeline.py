@@ -34,7 +34,7 @@ from paipa_etl.sources.iterables import CallableSource, IterableSource
 from paipa_etl.sources.live import Feed, QueueSource, ending
 from paipa_etl.steps.contract import Step, asks_for_threads, flatten_steps, workers_of
 from paipa_etl.stores import StoreOptions
-from paipa_etl.stores.suffixes import codec_of, parse_suffixes
+from paipa_etl.suffixes import codec_of, parse_suffixes
 
 if TYPE_CHECKING:
     from paipa_etl.debugger import Debugger

@@ -15,7 +15,8 @@ from paipa_etl.clients import Clients
 from paipa_etl.clock import Clock
 from paipa_etl.errors import BadRecord, Word, describe, never_stop
 from paipa_etl.failures import ErrorPolicy, Failure, InFlight, Place
-from paipa_etl.formats.batch import Batch, SourceBlock
+from paipa_etl.formats.batch import Batch
+from paipa_etl.formats.places import SourceBlock
 from paipa_etl.metering.watch import UNWATCHED, Unwatched
 from paipa_etl.report import Counts, Report, StepCount, report_of
 from paipa_etl.resources import Resources

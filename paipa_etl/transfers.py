@@ -29,6 +29,7 @@ from paipa_etl.sources.iterables import IterableSource
 from paipa_etl.steps.contract import flatten_steps
 from paipa_etl.stop import Stopped
 from paipa_etl.stores.port import Entry
+from paipa_etl.suffixes import RefusedSuffix, refused_input
 from paipa_etl.together import Together
 
 if TYPE_CHECKING:
@@ -166,6 +167,7 @@ class Transfers:
                 problem = f"two inputs would be written to {job.target}"
                 raise PlanError(f"{problem}; {{path}} or {{index}} tells them apart")
             self._check_spared(job.target)
+            replace(self._sink, location=job.target)  # raises where its suffix is refused
             self._planned.add(key)
             inputs.add(hash(job.entry.location.target))
         if self._template.location.scheme in {place.scheme for place in self._source.locations}:
@@ -211,10 +213,14 @@ class Transfers:
 
     def _carry_out(self, job: Job) -> Report:
         found = replace(job.entry.location, literal=True)  # it may be gone when its turn comes
+        try:
+            source = replace(self._source, locations=(found,), _used=[])
+        except RefusedSuffix as error:
+            raise refused_input(error) from None
         plan = replace(
             self._plan,
             steps=(self._ending, *self._plan.steps) if self._plan.steps else (),
-            source=replace(self._source, locations=(found,), _used=[]),
+            source=source,
             sink=replace(self._sink, location=job.target, _opened=[]),
             max_memory=self._memory,
         )

@@ -54,7 +54,10 @@ def test_the_file_of_a_step_is_neither_report_nor_output(
         (["new.jsonl", "--report", "./list.txt"], "the list of inputs and the report"),
         (["list.txt"], "the list of inputs and the output"),
         (["{stem}.txt"], "the list of inputs and an output"),
-        (["new/{stem}.json", "--report", "new/list.json"], "the report and an output"),
+        (
+            ["-t", "jsonl", "new/{stem}.json", "--report", "new/list.json"],
+            "the report and an output",
+        ),
     ],
 )
 def test_the_list_of_inputs_and_the_report_are_no_outputs(

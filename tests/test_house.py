@@ -25,7 +25,7 @@ RANKS = [
     {"run"},
     {"background"},
     {"channel", "clients", "clock", "report", "resources", "retries", "waits"},
-    {"stop", "turns"},
+    {"stop", "suffixes", "turns"},
     {"formats", "codecs", "location", "metering"},
     {"failures"},
     {"errors", "interrupts"},

@@ -187,6 +187,7 @@ class Format(ABC):
 
 _formats: dict[str, Format] = {}
 _by_word: dict[str, Format] = {}  # names and suffixes
+_looked_up: set[str] = set()  # names and suffixes that are not built in
 
 
 def register(format: Format) -> None:
@@ -212,10 +213,9 @@ def by_name(word: str) -> Format:
     return found
 
 
-def from_name(name: str) -> Format:
-    """The format that a file name (without codec suffix) tells; jsonl when it tells none."""
-    dot, suffix = name.rpartition(".")[1:]
-    return (from_suffix(suffix) if dot else None) or _formats[DEFAULT]
+def default() -> Format:
+    """The format of whatever says nothing else."""
+    return _formats[DEFAULT]
 
 
 def from_suffix(word: str) -> Format | None:
@@ -225,7 +225,8 @@ def from_suffix(word: str) -> Format | None:
     ``paipa_etl.formats`` are named after the suffix or the format, and importing one registers it.
     """
     word = word.lower()
-    if word and word not in _by_word:
+    if word and word not in _by_word and word not in _looked_up:
+        _looked_up.add(word)
         from importlib.metadata import entry_points  # here: importing it takes 20 ms
 
         for entry in entry_points(group="paipa_etl.formats", name=word):

@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 
 from paipa_etl.errors import BadRecord
 from paipa_etl.formats import Append, NoRecord
-from paipa_etl.formats.batch import Kept, SourceBlock
+from paipa_etl.formats.batch import Kept
 from paipa_etl.formats.blocks import BLOCK
+from paipa_etl.formats.places import SourceBlock
 from paipa_etl.metering.watch import SOURCE
 from paipa_etl.optimizer.fuse import BlockTask
 from paipa_etl.report import StepCount

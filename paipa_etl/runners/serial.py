@@ -11,8 +11,9 @@ from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing
 from typing import Any
 
-from paipa_etl.formats.batch import Batch, Kept, SourceBlock, no_records
+from paipa_etl.formats.batch import Batch, Kept
 from paipa_etl.formats.blocks import BLOCK
+from paipa_etl.formats.places import SourceBlock, no_records
 from paipa_etl.metering.meter import Tally
 from paipa_etl.metering.watch import SINK, SOURCE
 from paipa_etl.optimizer.fuse import BlockTask, fuse

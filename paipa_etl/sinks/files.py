@@ -21,7 +21,7 @@ from paipa_etl.run import Run
 from paipa_etl.sinks import Target, store_of
 from paipa_etl.sinks.encoding import Encoding
 from paipa_etl.stores import StoreOptions
-from paipa_etl.stores.suffixes import codec_of, format_of, parse_suffixes
+from paipa_etl.suffixes import codec_of, format_of, parse_suffixes
 
 
 class Encoded:
@@ -183,6 +183,8 @@ class FileSink:
     _opened: list[OpenFile] = field(default_factory=list, compare=False, repr=False)
 
     def __post_init__(self) -> None:
+        if self.format is None:
+            format_of(self.location, "to")  # a suffix that is refused is an error of the plan
         if self.level is None:
             return
         if self.output_codec is None:
@@ -197,7 +199,7 @@ class FileSink:
     @property
     def output_format(self) -> Format:
         """The format of the output."""
-        return self.format or format_of(self.location)
+        return self.format or format_of(self.location, "to")
 
     def open(self, run: Run) -> OpenFile:
         """Open the output; nothing is published before its ``commit``."""

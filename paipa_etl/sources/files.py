@@ -20,9 +20,10 @@ from paipa_etl.codecs.members import MemberDecoder
 from paipa_etl.errors import BadRecord, DamagedInput, PaipaWarning, PlanError
 from paipa_etl.failures import Failure
 from paipa_etl.formats import Context, Format, Options
-from paipa_etl.formats.batch import Batch, Origin, SourceBlock, decoded, validated
+from paipa_etl.formats.batch import Batch, decoded, validated
 from paipa_etl.formats.blocks import BLOCK, DECODED_BLOCK, MAX_RECORD, Limits, Position
-from paipa_etl.location import LOCAL, Location
+from paipa_etl.formats.places import Origin, SourceBlock
+from paipa_etl.location import Location
 from paipa_etl.metering.watch import CODEC, SOURCE, STORE, WAITS
 from paipa_etl.run import Run
 from paipa_etl.sources import ReadStore, store_of
@@ -30,7 +31,7 @@ from paipa_etl.sources.in_turn import in_turn
 from paipa_etl.stop import Stop, Stopped
 from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.port import Entry
-from paipa_etl.stores.suffixes import codec_of, format_of, named_format
+from paipa_etl.suffixes import RefusedSuffix, codec_of, format_of, refused_input
 
 Copies = Callable[[Format, Context], bool]
 """Whether the sink writes untouched records of an input as their raw bytes."""
@@ -103,6 +104,10 @@ class FileSource:
     options: StoreOptions = field(default_factory=StoreOptions)
     format_options: Options | None = None
     _used: list[bool] = field(default_factory=list, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        for place in self.locations:
+            self.format_of(place)  # a suffix that is refused is an error of the plan
 
     def __str__(self) -> str:
         return " + ".join(map(str, self.locations))
@@ -178,25 +183,16 @@ class FileSource:
         self._used.append(True)
 
     def format_of(self, location: Location) -> Format:
-        """The format that was asked for, or that the name tells."""
-        return self.format or format_of(location)
-
-    def formats(self, run: Run) -> set[Format | None]:
-        """The formats of all inputs; None among them where that takes a listing of a store."""
-        found: set[Format | None] = set()
-        for place in self.locations:
-            if place.is_glob and place.scheme != LOCAL and not self.format:
-                found.add(named_format(place.target))
-            elif place.is_glob and not self.format:
-                found |= {self.format_of(entry.location) for entry in self.expand(place, run)}
-            else:
-                found.add(self.format_of(place))
-        return found
+        """The format that was asked for, or that the name tells; raises ``RefusedSuffix``."""
+        return self.format or format_of(location, "from_")
 
     def _blocks_of(
         self, source: Input, pieces: Iterable[Piece], run: Run, size: int, copies: Copies
     ) -> Iterator[SourceBlock]:
-        format = self.format_of(source.location)
+        try:
+            format = self.format_of(source.location)
+        except RefusedSuffix as error:  # a wildcard stood for it: that shows only now
+            raise refused_input(error) from None
         reader = format.reader(self._options_of(format), Limits(self.max_record, size))
         restarts, origin, context = Restarts(), None, None
         first = line = 1
