@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paipa_etl import PaipaError, PlanError, read
+from paipa_etl import PaipaError, Pipeline, PlanError, read, write
 from paipa_etl.location import BYTES, LOCAL, OBJECT, STANDARD, parse
 
 
@@ -167,3 +167,43 @@ def test_bytes_and_objects_show_what_they_are_and_not_what_they_hold() -> None:
     assert str(parse(b"secret")) == "<6 bytes>"
     assert str(parse(io.BytesIO(b"secret"))) == "<BytesIO>"
     assert "secret" not in repr(parse(b"secret"))
+
+
+FOLDERS = ["s3://b/dir/", "s3://b/", "gs://b/a/b/", "az://c/d/", "sftp://h/d/", "s3://b/x.jsonl/"]
+
+
+@pytest.mark.parametrize("text", FOLDERS)
+def test_a_folder_of_a_store_is_neither_input_nor_output(text: str) -> None:
+    with pytest.raises(PlanError, match=r"folder.*/\*"):
+        read("a.jsonl", text)
+    with pytest.raises(PlanError, match=r"folder.*data\.jsonl"):
+        write(text)
+    with pytest.raises(PlanError, match="folder"):
+        Pipeline([1], [], text)
+
+
+@pytest.mark.parametrize("words", [("in.jsonl", "s3://b/dir/"), ("s3://b/dir/", "out.jsonl")])
+def test_the_command_refuses_a_folder_before_it_reads(
+    words: tuple[str, str], paipa: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "in.jsonl").write_bytes(b"1\n")
+    (tmp_path / "list.txt").write_text("in.jsonl\ns3://b/dir/\n")
+    done = paipa(*words)
+    assert (done.returncode, (tmp_path / "out.jsonl").exists()) == (2, False)
+    assert b"s3://b/dir/" in done.stderr
+    assert paipa("in.jsonl", "-o", "s3://b/{stem}/").returncode == 2
+    assert paipa("--files-from", "list.txt", "out.jsonl").returncode == 2
+
+
+def test_an_http_input_may_end_in_a_slash() -> None:
+    assert str(read("https://example.org/feed/").source) == "https://example.org/feed/"
+
+
+def test_a_local_folder_is_refused(paipa: Any, tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_bytes(b"1\n")
+    (tmp_path / "dir").mkdir()
+    for name in ("dir", "dir/"):
+        assert paipa("in.jsonl", name).returncode in (2, 6)
+        assert paipa(name, "out.jsonl").returncode == 3
+    assert paipa("in.jsonl", "missing/").returncode in (2, 6)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["dir", "in.jsonl"]

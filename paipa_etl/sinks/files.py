@@ -21,6 +21,7 @@ from paipa_etl.run import Run
 from paipa_etl.sinks import Target, store_of
 from paipa_etl.sinks.encoding import Encoding
 from paipa_etl.stores import StoreOptions
+from paipa_etl.stores.buckets import check_not_folder
 from paipa_etl.suffixes import codec_of, format_of, parse_suffixes
 
 
@@ -183,6 +184,7 @@ class FileSink:
     _opened: list[OpenFile] = field(default_factory=list, compare=False, repr=False)
 
     def __post_init__(self) -> None:
+        check_not_folder(self.location, output=True)
         if self.format is None:
             format_of(self.location, "to")  # a suffix that is refused is an error of the plan
         if self.level is None:

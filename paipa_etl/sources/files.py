@@ -30,6 +30,7 @@ from paipa_etl.sources import ReadStore, store_of
 from paipa_etl.sources.in_turn import in_turn
 from paipa_etl.stop import Stop, Stopped
 from paipa_etl.stores import StoreOptions
+from paipa_etl.stores.buckets import check_not_folder
 from paipa_etl.stores.port import Entry
 from paipa_etl.suffixes import RefusedSuffix, codec_of, format_of, refused_input
 
@@ -107,6 +108,7 @@ class FileSource:
 
     def __post_init__(self) -> None:
         for place in self.locations:
+            check_not_folder(place, output=False)
             self.format_of(place)  # a suffix that is refused is an error of the plan
 
     def __str__(self) -> str:

@@ -18,6 +18,23 @@ def bucket_and_key(location: Location) -> tuple[str, str]:
     return bucket, key
 
 
+FOLDERS = frozenset({"s3", "gs", "az", "abfs", "sftp"})
+"""Schemes of stores where no data stands under a name that ends in a slash."""
+
+
+def check_not_folder(location: Location, *, output: bool) -> None:
+    """Refuse a name that ends in a slash: a store may have an object of that name, as a folder.
+
+    As an input such an object is empty; as an output no wildcard would find it.
+    """
+    if location.scheme not in FOLDERS or not location.target.endswith("/"):
+        return
+    remedy = "data.jsonl" if output else "*"
+    end = "the output is one object" if output else "a wildcard stands for the objects under it"
+    problem = f"a name that ends in / is a folder; {end}: {location}{remedy}"
+    raise PlanError(f"{location}: {problem}")
+
+
 def url_of(scheme: str, bucket: str, key: str) -> Location:
     """The location of a key of a bucket."""
     return Location(scheme, f"{scheme}://{bucket}/{key}")
