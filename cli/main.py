@@ -176,5 +176,5 @@ def _complain(error: Exception, verbose: int) -> None:
 
         traceback.print_exception(error)
     option = OPTIONS.get(error.parameter or "") if isinstance(error, PaipaError) else None
-    remedy = f" (here: {option})" if option else ""
+    remedy = f" (on the command line: {option})" if option else ""
     print(f"paipa-etl: {describe(error)}{remedy}", file=sys.stderr)

@@ -47,7 +47,7 @@ class RefusedSuffix(PlanError):
 
     def __str__(self) -> str:
         problem = f"{self.location}: .{self.suffix} ({_KINDS[self.suffix]}) is not supported"
-        return f"{problem}; where it is JSON Lines in fact, {self.parameter}='jsonl' says so"
+        return f"{problem}; if the content is JSON Lines, pass {self.parameter}='jsonl'"
 
 
 def refused_input(refused: RefusedSuffix) -> InputError:

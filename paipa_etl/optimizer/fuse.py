@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from itertools import takewhile
 
 from paipa_etl.steps.contract import Step
-from paipa_etl.steps.expanding import FlatMap
 from paipa_etl.steps.functions import FunctionStep
 
 
@@ -27,7 +26,7 @@ class BlockTask:
     @property
     def expands(self) -> bool:
         """Whether one record may become many."""
-        return any(isinstance(step, FlatMap) for step in self.steps)
+        return any(step.expands for step in self.steps)
 
     def __str__(self) -> str:
         return " + ".join(["decode", *map(str, self.steps)])

@@ -24,7 +24,6 @@ from paipa_etl.report import StepCount
 from paipa_etl.run import Run
 from paipa_etl.sinks.encoding import STAGE, Encoding
 from paipa_etl.steps.contract import guarded
-from paipa_etl.steps.expanding import FlatMap
 from paipa_etl.steps.functions import GONE, FunctionStep
 
 Call = Callable[[Any], Any]
@@ -63,7 +62,7 @@ class BoundTask:
         flows: list[Callable[[Iterator[Any]], Iterator[Any]]] = []
         for step in task.steps:
             count = run.counts.add_step(str(step))
-            if flows or isinstance(step, FlatMap):
+            if flows or step.expands:
                 flows.append(_flow_of(step, count, run))
             else:
                 function = stack.enter_context(step.ready(run, count))

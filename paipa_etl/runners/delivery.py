@@ -40,8 +40,9 @@ class Deliveries:
         self._tickets: deque[Ticket] = deque()
         """All that are out, in order; those that are complete, where there is none."""
         self._held_back = Line()
-        self._delivering = self._ended = False
-        self._failed = False
+        self._delivering = self._ended = self.abandoned = False
+        self.failed = False
+        """Whether a record has failed, or nothing is wanted any more; then tickets are dropped."""
         self.failure: BaseException | None = None
         """What ends the stage: of several failures, the one that stands first."""
 
@@ -94,14 +95,23 @@ class Deliveries:
         return self._held_items > self._max_items or self._held_bytes > self._max_bytes
 
     def hold_back(self, ticket: Ticket | None = None) -> None:
-        """Wait while too many results wait, unless it is this ticket that they wait for."""
+        """Wait while too many results wait, unless it is this ticket that they wait for.
+
+        Raises ``Abandoned`` where nothing more of the ticket is wanted.
+        """
         if self.is_full:
             self.inlet.until(self._held_back, lambda: self._may_go_on(ticket))
 
-    async def hold_back_in_loop(self) -> None:
+    async def hold_back_in_loop(self, ticket: Ticket | None = None) -> None:
         """The same for a task."""
         if self.is_full:
-            await self.inlet.until_in_loop(self._held_back, lambda: self._may_go_on(None))
+            await self.inlet.until_in_loop(self._held_back, lambda: self._may_go_on(ticket))
+
+    def check_wanted(self, ticket: Ticket) -> None:
+        """Raise ``Abandoned`` where nothing more of a ticket is wanted."""
+        if self.failed:
+            with self.inlet.lock:
+                self._check_wanted(ticket)
 
     # What follows is called while the lock is held.
 
@@ -125,13 +135,23 @@ class Deliveries:
         return following
 
     def _may_go_on(self, ticket: Ticket | None) -> bool | None:
-        if self.inlet.abandoned and not self._failed:
+        if self.inlet.abandoned and not self.failed:
             raise Abandoned
-        if not self.is_full or self._failed:
+        if ticket is not None:
+            self._check_wanted(ticket)
+        elif self.failed:
+            return True  # the worker has no ticket, and finds the end of the records
+        if not self.is_full:
             return True
-        if ticket is not None and (not self.ordered or self._tickets[0] is ticket):
-            return True
-        return None
+        # While results are being handed on, those of this ticket would grow without bound.
+        if ticket is None or self._delivering:
+            return None
+        return True if not self.ordered or self._tickets[0] is ticket else None
+
+    def _check_wanted(self, ticket: Ticket) -> None:
+        """After a failure only the tickets before it are wanted, which need an order."""
+        if self.failed and (self.abandoned or not self.ordered or ticket not in self._tickets):
+            raise Abandoned
 
     def _add(self, ticket: Ticket, batch: Batch, size: int) -> None:
         ticket.ready.append((batch, size))

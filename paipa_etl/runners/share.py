@@ -79,9 +79,14 @@ class Share:
 
     def _gather(self, flow: Any) -> None:
         try:
+            window = self._window
             for item in flow:
                 self._items.append(item)
-                if len(self._items) >= CHUNK and self._ticket is not None:
+                if self._ticket is None:
+                    continue
+                if window.failed:
+                    window.check_wanted(self._ticket)
+                if len(self._items) >= CHUNK:
                     self._give(self._ticket)
         finally:
             close(flow)

@@ -135,7 +135,10 @@ class Stage(ABC, Generic[S]):
         self.window.hold_back()
 
     def give_part(self, ticket: Ticket, records: list[Any]) -> None:
-        """Hand on some of what the record in flight gives."""
+        """Hand on some of what the record in flight gives; raises where no more is wanted."""
+        if not records:
+            self.window.check_wanted(ticket)
+            return
         began = perf_counter()
         self.window.part(ticket, records)
         self.window.deliver()
@@ -225,5 +228,6 @@ class CallStage(Stage[FunctionStep]):
                 self.decide(error, ticket, run, part)
 
     def _give_items(self, ticket: Ticket, records: list[Any]) -> None:
+        """Hand on some items of the record in flight, each of which is one record more."""
         self.count.expanded += len(records)
         self.give_part(ticket, records)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import closing
 from functools import partial
 from time import perf_counter
 from typing import Any
@@ -15,6 +16,7 @@ from paipa_etl.run import Run
 from paipa_etl.runners.stage import CallStage
 from paipa_etl.runners.ticket import Ticket
 from paipa_etl.steps.calls import retrying_in_loop
+from paipa_etl.steps.expanding import CHUNK, in_parts
 from paipa_etl.stop import Stopped
 
 
@@ -40,7 +42,7 @@ class TaskStage(CallStage):
         run = self.crew.run.branch()
         try:
             with run.resources.lent(self.step.function, self.count) as lent:
-                called = self.step.at_once_in_loop(lent)
+                called = self.step.at_once_in_loop(lent, run.stop)
                 function = retrying_in_loop(called, self.step.retry, run, part)
                 await self._serve(function, run, part)
         except Finished:
@@ -87,16 +89,37 @@ class TaskStage(CallStage):
     ) -> None:
         try:
             result = await function(next(ticket.records))
-            give = partial(self._add_items, ticket)
-            ticket.results.extend(self.step.results(lambda _: result, iter((None,)), give))
+            if self.step.expands:
+                ticket.results.append(await self._last_items(ticket, result))
+            else:
+                ticket.results.extend(self.step.results(lambda _: result, iter((None,)), _none))
         except Exception as error:
             self.decide(never_stop(error, part.name), ticket, run, part)
         self.window.finish(ticket)
 
-    def _add_items(self, ticket: Ticket, records: list[Any]) -> None:
-        """A task must not hold up the loop: all items of its record wait together."""
+    async def _last_items(self, ticket: Ticket, items: Iterable[Any]) -> list[Any]:
+        """The last items of a record; where there are many, the others are handed on before."""
+        last: list[Any] = []
+        with closing(in_parts(items)) as parts:
+            for following in parts:
+                self.window.check_wanted(ticket)
+                if len(last) + len(following) > CHUNK:
+                    await self._give_items_in_loop(ticket, last)
+                    last = following
+                else:
+                    last += following
+                await asyncio.sleep(0)  # other tasks go on, however fast the items come
+        return last
+
+    async def _give_items_in_loop(self, ticket: Ticket, records: list[Any]) -> None:
         self.count.expanded += len(records)
         self.window.part(ticket, records)
+        await self.window.deliver_in_loop()
+        await self.window.hold_back_in_loop(ticket)
+
+
+def _none(records: list[Any]) -> None:
+    """Takes parts of the result of a step that gives one record for each."""
 
 
 def _is_cancelled() -> bool:

@@ -62,7 +62,7 @@ class Window(Deliveries):
     def _try_take(self, most: int) -> Ticket | None:
         if self._returned:
             return self._take_returned()
-        if self._failed:
+        if self.failed:
             raise Finished
         try:
             parcel = self.inlet.try_take(most)
@@ -140,7 +140,7 @@ class Window(Deliveries):
         with self.inlet.lock:
             self._collect_results(ticket)
             ticket.failure = error
-            self._failed = True
+            self.failed = True
             if not self.ordered:
                 self.failure = self.failure or error
             elif ticket in self._tickets:
@@ -153,9 +153,11 @@ class Window(Deliveries):
         self.inlet.abandon()
 
     def part(self, ticket: Ticket, records: list[Any]) -> None:
-        """Some of what the record in flight gives, while there is more to come of it."""
-        if not records:
-            return  # a batch without records has no record in flight to be asked for
+        """Some of what the record in flight gives, while there is more to come of it.
+
+        Raises ``Abandoned`` where nothing more of it is wanted.
+        """
+        self.check_wanted(ticket)
         index = ticket.batch.indices[ticket.collected + len(ticket.results)]
         made = ticket.batch.made(records, [index] * len(records))
         size = made.size
@@ -183,7 +185,7 @@ class Window(Deliveries):
         """Nothing of it is wanted any more: wake everybody."""
         self.inlet.abandon()
         with self.inlet.lock:
-            self._failed = True
+            self.failed = self.abandoned = True
             self._returned.clear()
             self._held_back.wake_all()
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice, repeat
+from time import perf_counter
 from typing import Any
 
 from paipa_etl.formats.batch import Batch
@@ -14,25 +15,30 @@ from paipa_etl.report import StepCount
 from paipa_etl.run import Run, close
 from paipa_etl.steps.contract import Flow, guarded
 from paipa_etl.steps.functions import GONE, Function, FunctionStep
+from paipa_etl.stop import Stop, Stopped
 
 CHUNK = 256  # records that one record may become before some of them are handed on
+FEW = 8  # so many are taken first, before it is known how fast they come
+QUICK = 0.001  # seconds that a part may take before the next one is shorter
 
 
 @dataclass(frozen=True, repr=False)
 class FlatMap(FunctionStep):
     """Calls a function on each record and passes on each item of what it returns."""
 
-    def at_once(self, function: Function) -> Function:
+    expands = True
+
+    def at_once(self, function: Function, stop: Stop) -> Function:
         if self.retry is None:
             return function
-        return lambda record: list(function(record))
+        return lambda record: _all_of(function(record), stop)
 
-    def at_once_in_loop(self, function: Function) -> Function:
+    def at_once_in_loop(self, function: Function, stop: Stop) -> Function:
         if self.retry is None:
             return function
 
         async def call(record: Any) -> list[Any]:
-            return list(await function(record))
+            return _all_of(await function(record), stop)
 
         return call
 
@@ -80,22 +86,57 @@ class FlatMap(FunctionStep):
 
 
 def _items(function: Function, part: Callable[[list[Any]], None], record: Any) -> list[Any]:
-    """The items of one record, the last of them where there are many: ``part`` has the others."""
+    """The items of one record, the last of them where there are many: ``part`` has the others.
+
+    ``part`` is called with no items in between: it raises where the rest is not wanted.
+    """
     last: list[Any] = []
-    items = function(record)
+    try:
+        for items in in_parts(function(record)):
+            if len(last) + len(items) > CHUNK:
+                part(last)
+                last = items
+            else:
+                part([])
+                last += items
+    except Exception:
+        part(last)  # they were given before it failed
+        raise
+    return last
+
+
+def in_parts(items: Iterable[Any]) -> Generator[list[Any], None, None]:
+    """Items in lists of at most ``CHUNK``; fewer where they come slowly.
+
+    So whoever takes the lists can look in between whether the rest is wanted. Where the items
+    raise, those that came before are a list. The items are closed when this is.
+    """
     with ExitStack() as stack:
         stack.callback(close, items)
-        more = iter(items)
-        try:
-            last.extend(islice(more, CHUNK))
-            while len(last) == CHUNK and (following := list(islice(more, 1))):
-                part(last)
-                last = following
-                last.extend(islice(more, CHUNK - 1))
-        except Exception:
-            part(last)  # they were given before it failed
-            raise
-    return last
+        more, size = iter(items), FEW
+        while True:
+            taken: list[Any] = []
+            began = perf_counter()
+            try:
+                taken.extend(islice(more, size))
+            except Exception:
+                yield taken
+                raise
+            if taken:
+                yield taken
+            if len(taken) < size:
+                return
+            size = min(2 * size, CHUNK) if perf_counter() - began < QUICK else max(size // 2, 1)
+
+
+def _all_of(items: Iterable[Any], stop: Stop) -> list[Any]:
+    """All items of a record; ends with ``Stopped`` when the run does."""
+    found: list[Any] = []
+    for part in in_parts(items):
+        if stop.is_set:
+            raise Stopped
+        found += part
+    return found
 
 
 def _iterate(record: Any) -> Any:

@@ -17,6 +17,7 @@ from paipa_etl.retries import Retry
 from paipa_etl.run import Run
 from paipa_etl.steps.calls import is_coroutine_function, retrying
 from paipa_etl.steps.contract import BatchFlow, Flow, Step, guarded, name_of
+from paipa_etl.stop import Stop
 
 Function = Callable[..., Any]
 
@@ -42,6 +43,9 @@ class FunctionStep(Step):
 
     function: Function
     retry: Retry | None = field(default=None, kw_only=True)
+
+    expands = False
+    """Whether the result is an iterable of records, one record or many or none."""
 
     def __post_init__(self) -> None:
         function: object = self.function
@@ -69,13 +73,13 @@ class FunctionStep(Step):
         with run.resources.lent(self.function, count.whole) as function:
             if is_coroutine_function(function):
                 function = partial(_in_loop, run, function)
-            yield retrying(self.at_once(function), self.retry, run, count)
+            yield retrying(self.at_once(function, run.stop), self.retry, run, count)
 
-    def at_once(self, function: Function) -> Function:
-        """The function as one call, which can be made again."""
+    def at_once(self, function: Function, stop: Stop) -> Function:
+        """The function as one call, which can be made again; the stop ends what it gathers."""
         return function
 
-    def at_once_in_loop(self, function: Function) -> Function:
+    def at_once_in_loop(self, function: Function, stop: Stop) -> Function:
         """The same of a coroutine function."""
         return function
 
