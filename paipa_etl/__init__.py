@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from paipa_etl import steps as steps
     from paipa_etl.combine import combine_pipeline as combine_pipeline
     from paipa_etl.errors import BadRecord as BadRecord
+    from paipa_etl.errors import ChangedRecord as ChangedRecord
     from paipa_etl.errors import DamagedInput as DamagedInput
     from paipa_etl.errors import FeedClosed as FeedClosed
     from paipa_etl.errors import InputError as InputError
@@ -49,6 +50,7 @@ _HOMES = {
     "PlanError": "errors",
     "Report": "report",
     "Skip": "errors",
+    "ChangedRecord": "errors",
     "StuckWorker": "errors",
     "combine_pipeline": "combine",
     "consume": "steps",

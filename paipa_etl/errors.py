@@ -11,6 +11,7 @@
     ├── OutputError             the output could not be written or published   exit 6
     │   └── OutputUnavailable   given up on, and worth trying again later      exit 75
     ├── BadRecord               one record cannot be decoded or encoded        exit 1
+    ├── ChangedRecord           a filter or tap changed the record it was given exit 1
     ├── FeedClosed              a feed takes no more records                   exit 1
     └── StuckWorker             a step does not return though its run ended    exit 1
 
@@ -100,6 +101,19 @@ class BadRecord(PaipaError, ValueError):
     def __str__(self) -> str:
         where = f"{self.place}: " if self.place is not None else ""
         return f"{where}{self.problem}" + (f": {shown(self.raw)}" if self.raw is not None else "")
+
+
+class ChangedRecord(PaipaError):
+    """The function of a ``filter`` or ``tap`` changed its record; the change is not written."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "filter and tap pass records on as they came: the function changed its record, and "
+            "the change would not be written (map is for changes)"
+        )
+
+    def __reduce__(self) -> tuple[type[ChangedRecord], tuple[()]]:
+        return (type(self), ())
 
 
 class StuckWorker(PaipaError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import compress
 from typing import Any, NamedTuple
@@ -59,6 +59,10 @@ class Batch:
         if not start and (stop is None or stop >= len(self.indices)):
             return self
         return self._chosen(lambda items: items[start:stop])
+
+    def singly(self) -> Iterator[Batch]:
+        """A batch for each of its records."""
+        return (self.part(n, n + 1) for n in range(len(self.indices)))
 
     def before_faults(self) -> Batch:
         """The good records that stand before the first bad one."""

@@ -25,6 +25,7 @@ from paipa_etl.run import Run
 from paipa_etl.sinks.encoding import STAGE, Encoding
 from paipa_etl.steps.contract import guarded
 from paipa_etl.steps.functions import GONE, FunctionStep
+from paipa_etl.steps.unchanged import compared
 
 Call = Callable[[Any], Any]
 
@@ -70,6 +71,9 @@ class BoundTask:
                 calls.append((call, count))
         self._flows = flows
         self._call, self._last = _composed(calls, run)
+        watched = [(compared(call, count.name, run), count) for call, count in calls]
+        self._compared, _ = _composed(watched, run)
+        """The same as ``_call``, for the first record of a block whose raw bytes are written."""
 
     def records(self, blocks: Iterator[SourceBlock]) -> Iterator[Any]:
         """The records that leave the task, one by one."""
@@ -90,7 +94,8 @@ class BoundTask:
         if not block.block.data:
             self._run.idle()
             return
-        decode, call = self._decoder_of(block), self._call
+        decode = self._decoder_of(block)
+        call = self._compared if block.copies else self._call
         for raw in self._run.enter_rows(block):
             try:
                 record = decode(raw)
@@ -103,6 +108,7 @@ class BoundTask:
             except Exception as error:
                 self._failed(error)
                 continue
+            call = self._call
             if record is not GONE:
                 yield Kept(record, raw, block.copies) if raw_too else record
 
@@ -133,7 +139,8 @@ class BoundTask:
         self, filling: Filling, block: SourceBlock, append: Append
     ) -> Generator[Piece, None, None]:
         """Append what the calls make of each record; yields pieces that are full."""
-        decode, call, copies = self._decoder_of(block), self._call, block.copies
+        decode, copies = self._decoder_of(block), block.copies
+        call = self._compared if copies else self._call
         for raw in self._run.enter_rows(block):
             try:
                 record = decode(raw)
@@ -146,6 +153,7 @@ class BoundTask:
             except Exception as error:
                 self._failed(error)
                 continue
+            call = self._call
             if record is GONE:
                 continue
             try:

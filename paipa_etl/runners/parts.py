@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import chain
 from typing import Any
 
 from paipa_etl.channel import Channel, Finished, Parcel
@@ -108,6 +109,15 @@ class Taking:
             self._rest = self._run.enter(batch)
 
 
+def calls_before_early_end(part: Counted) -> bool:
+    """Whether a step calls functions and a later one may want no more records.
+
+    Then no function may be called for a record that was not asked for.
+    """
+    calls = [bool(step.functions) for step, _ in part]
+    return any(step.may_end_early and any(calls[:n]) for n, (step, _) in enumerate(part))
+
+
 @contextmanager
 def nested(
     flow: Iterator[Any], part: Counted, run: Run, *, batches: bool = False
@@ -115,6 +125,8 @@ def nested(
     """Steps nested over a flow; leaving the block closes all of them, from the right."""
     with ExitStack() as stack:
         stack.callback(close, flow)
+        if batches and calls_before_early_end(part):
+            flow = chain.from_iterable(map(Batch.singly, flow))
         for step, count in part:
             bind = step.bind_batches if batches else step.bind
             flow = run.watch.timed(bind(run, count)(flow), count, weigh=len if batches else None)

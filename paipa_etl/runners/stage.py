@@ -20,6 +20,7 @@ from paipa_etl.runners.ticket import Ticket
 from paipa_etl.runners.window import Collect, Window
 from paipa_etl.steps.contract import Step, Workers, guarded
 from paipa_etl.steps.functions import GONE, FunctionStep
+from paipa_etl.steps.unchanged import compared_once
 from paipa_etl.stop import Stopped
 
 # A worker takes twice as many records while that many take it less than QUICK seconds, half
@@ -28,6 +29,7 @@ QUICK, SLOW = 0.0005, 0.002
 MOST = 256
 
 S = TypeVar("S", bound=Step)
+Call = Callable[[Any], Any]
 
 
 def adapted(most: int, count: int, seconds: float) -> int:
@@ -186,7 +188,7 @@ class CallStage(Stage[FunctionStep]):
                 run.where = partial(self.in_flight, ticket)
                 began = perf_counter()
                 try:
-                    self._carry_out(function, ticket, run, part)
+                    self._carry_out(self._watched(function, ticket, run), ticket, run, part)
                 except (Abandoned, Stopped):
                     raise
                 except BaseException as error:
@@ -198,6 +200,13 @@ class CallStage(Stage[FunctionStep]):
                     told(seconds, len(ticket.results))
                 most = adapted(most, len(ticket.batch), seconds)
                 ticket = self._exchange(ticket, most, part)
+
+    def _watched(self, function: Call, ticket: Ticket, run: Run) -> Call:
+        """The function, which compares the first record of a block whose raw bytes are written."""
+        batch = ticket.batch
+        if not (batch.copies and self.step.preserving and batch.indices[0] == 0):
+            return function
+        return compared_once(function, self.count.name, run)
 
     def _exchange(self, ticket: Ticket, most: int, part: StepCount) -> Ticket:
         """Hand a ticket in and take the next, or the same again where a result is missing."""

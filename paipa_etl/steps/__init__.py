@@ -107,7 +107,9 @@ def filter(
 ) -> Step:
     """Pass on the records for which the function returns something true, unchanged.
 
-    The keywords are those of ``map``. Keeps one record, or ``queue`` of them.
+    The keywords are those of ``map``. Keeps one record, or ``queue`` of them. What the
+    function changes in a record is not written (``map`` is for changes); where such a change
+    is found, the run ends with ``ChangedRecord``. Not every change is found.
 
     >>> list(filter(str.isdigit)(["1", "a"]))
     ['1']
@@ -129,8 +131,9 @@ def tap(
 ) -> Step:
     """Call the function on each record for what it does; pass on the record, unchanged.
 
-    The keywords are those of ``map``. Keeps one record, or ``queue`` of them. The function
-    promises not to change the record.
+    The keywords are those of ``map``. Keeps one record, or ``queue`` of them. What the
+    function changes in a record is not written (``map`` is for changes); where such a change
+    is found, the run ends with ``ChangedRecord``. Not every change is found.
 
     >>> seen = []
     >>> list(tap(seen.append)("ab")), seen

@@ -241,7 +241,7 @@ def name_of(function: object) -> str:
 
 def guarded(run: Run, count: StepCount, error: Exception) -> None:
     """What an exception of a user's function means for its record: dropped, skipped, or the end."""
-    if run.is_word(error):
+    if run.is_word(error) or run.policy.is_settled(error):
         raise error
     if isinstance(error, Skip):
         count.filtered += 1

@@ -17,6 +17,7 @@ from paipa_etl.retries import Retry
 from paipa_etl.run import Run
 from paipa_etl.steps.calls import is_coroutine_function, retrying
 from paipa_etl.steps.contract import BatchFlow, Flow, Step, guarded, name_of
+from paipa_etl.steps.unchanged import compared, compared_once
 from paipa_etl.stop import Stop
 
 Function = Callable[..., Any]
@@ -180,6 +181,9 @@ class Filter(FunctionStep):
         with self.ready(run, count) as function:
             verdict = self._verdict(function, run, count)
             for batch in batches:
+                if batch.copies:
+                    watched = compared_once(function, count.name, run)
+                    verdict = self._verdict(watched, run, count)
                 yield batch.keep(list(map(verdict, run.enter(batch))))
 
     def bind_kept(self, run: Run, count: StepCount) -> Flow:
@@ -188,8 +192,11 @@ class Filter(FunctionStep):
     def _kept_flow(self, run: Run, count: StepCount, flow: Iterable[Kept]) -> Iterator[Kept]:
         with self.ready(run, count) as function:
             verdict = self._verdict(function, run, count)
+            watched = self._verdict(compared(function, count.name, run), run, count)
+            block: object = None
             for kept in flow:
-                if verdict(kept.record):
+                first, block = run.batch is not block, run.batch
+                if (watched if first and kept.copies else verdict)(kept.record):
                     yield kept
 
     @staticmethod
