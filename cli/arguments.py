@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -87,14 +88,29 @@ def _from_file(
     if operands:
         parser.error("--files-from gives the inputs: the one operand is the output")
     try:
-        with open(0 if arguments.files_from == "-" else arguments.files_from) as file:
-            lines = [line.strip("\r\n") for line in file]
+        text = io.TextIOWrapper(io.BytesIO(_contents(arguments.files_from)))
+        lines = [line.strip("\r\n") for line in text]
     except (OSError, UnicodeDecodeError) as error:
         parser.error(f"--files-from {arguments.files_from}: {error}")
     inputs = [line for line in lines if line.strip() and not line.startswith("#")]
     if not inputs:
         parser.error(f"--files-from {arguments.files_from}: lists no input")
     return inputs, output
+
+
+def _contents(path: str) -> bytes:
+    """The bytes of a file, of standard input (``-``), or behind the offset of ``/dev/fd/3``."""
+    from paipa_etl.stores.descriptors import (
+        STDIN,
+        named_descriptor,
+        read_pieces,
+    )  # --help needs none
+
+    number = STDIN if path == "-" else named_descriptor(path)
+    if number is None:
+        with open(path, "rb") as file:
+            return file.read()
+    return b"".join(read_pieces(number))
 
 
 def _path(text: str) -> str:

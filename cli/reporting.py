@@ -45,8 +45,6 @@ def reported(path: str | None, report: Callable[[], Report], carry_out: Callable
 def _write(
     path: str, report: Callable[[], Report], failure: BaseException | None = None, code: int = 0
 ) -> None:
-    from paipa_etl.location import parse  # here: --help needs none of it
-
     hidden = OSError if failure is None else BaseException  # nothing may hide a failure
     try:
         told = report()
@@ -54,10 +52,23 @@ def _write(
             return  # what was refused has none, and may have been for the sake of that file
         text = _text(path, told)
         if text:
-            with open(parse(path).target, "w", encoding="utf-8", errors="backslashreplace") as file:
-                file.write(text)
+            _save(path, text.encode("utf-8", "backslashreplace"))
     except hidden as problem:
         raise ReportMissing(path, problem, failure, code) from failure
+
+
+def _save(path: str, data: bytes) -> None:
+    """Write the report; through the descriptor, where the path names one (``/dev/fd/3``)."""
+    from paipa_etl.location import parse  # here: --help needs neither
+    from paipa_etl.stores.descriptors import named_descriptor, write_all
+
+    target = parse(path).target
+    number = named_descriptor(target)
+    if number is not None:
+        write_all(number, data)
+        return
+    with open(target, "wb") as file:
+        file.write(data)
 
 
 def _text(path: str, report: Report) -> str:

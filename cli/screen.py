@@ -15,6 +15,7 @@ from paipa_etl.clash import check_not_same
 from paipa_etl.cli.reporting import reported
 from paipa_etl.errors import OutputError, shown
 from paipa_etl.run import Run
+from paipa_etl.stores.descriptors import STDOUT, write_all
 
 REJECTS = 4
 FIRST = 5  # records that a dry run shows
@@ -78,8 +79,10 @@ def show(pipeline: Pipeline, *, records: bool) -> None:
         check_not_same(pipeline.source, pipeline.sink, pipeline.new_run())
         with closing(iter(replace(pipeline, sink=None))) as flow:
             lines += [shown(record, 2_000) for record in islice(flow, FIRST)]
+    text = "\n".join(lines) + "\n"
     try:
-        print("\n".join(lines), flush=True)
+        sys.stdout.flush()
+        write_all(STDOUT, text.encode(sys.stdout.encoding, "backslashreplace"))
     except BrokenPipeError:
         raise
     except OSError as error:

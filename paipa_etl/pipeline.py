@@ -14,7 +14,7 @@ from collections.abc import (
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from paipa_etl.clash import check_not_same
+from paipa_etl.clash import check_inputs_open, check_not_same
 from paipa_etl.clients import Clients
 from paipa_etl.codecs import Codec
 from paipa_etl.errors import PlanError, shown
@@ -112,6 +112,7 @@ class Pipeline:
 
     def _check(self) -> None:
         check([function for step in self.steps for function in step.functions], self.resources)
+        check_inputs_open(self.source)
 
     def new_run(
         self,

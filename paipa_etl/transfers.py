@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from paipa_etl.debugger import Debugger
 
 TOLD = 1_000  # failed inputs that a report names
+FOLDERS = 1_024  # folders whose real paths are remembered
 KEPT = 20_000  # jobs that are kept from the check of their names to their runs
 FULL = 64 << 20  # bytes a transfer may keep, from which threads of its own read and write for it
 
@@ -127,6 +129,7 @@ class Transfers:
         self.report, self._lock, self._heard = TransferReport(), threading.Lock(), heard
         self._ending = flatten_steps(steps.tap(self._check_end))[0]
         self._planned: set[int] = set()
+        self._real_folder = lru_cache(FOLDERS)(os.path.realpath)
         self._kept: list[Job] | None = []
         """All jobs, where they are few enough not to be listed twice."""
 
@@ -162,18 +165,26 @@ class Transfers:
             if self._kept is not None:
                 self._kept.append(job)
                 self._kept = self._kept if len(self._kept) <= KEPT else None
-            key = hash(job.target.target)
+            key = self._key(job.target)
             if key in self._planned:
                 problem = f"two inputs would be written to {job.target}"
                 raise PlanError(f"{problem}; {{path}} or {{index}} tells them apart")
             self._check_spared(job.target)
             replace(self._sink, location=job.target)  # raises where its suffix is refused
             self._planned.add(key)
-            inputs.add(hash(job.entry.location.target))
+            inputs.add(self._key(job.entry.location))
         if self._template.location.scheme in {place.scheme for place in self._source.locations}:
             both = inputs & self._planned
             if both:
                 raise PlanError(f"{self._template.location}: an output would replace an input")
+
+    def _key(self, place: Location) -> int:
+        """A hash of a name; of a local one, of the path that symbolic links lead to."""
+        if place.scheme != LOCAL:
+            return hash(place.target)
+        folder, name = os.path.split(place.target)
+        path = os.path.join(self._real_folder(folder or "."), name)
+        return hash(os.path.realpath(path) if os.path.islink(path) else path)
 
     def _check_spared(self, target: Location) -> None:
         if self._spared and target.scheme == LOCAL:
@@ -184,7 +195,7 @@ class Transfers:
     def _jobs(self) -> Iterator[Job]:
         """The jobs whose names were checked: what appeared meanwhile waits for another run."""
         for job in self._pairs() if self._kept is None else self._kept:
-            if hash(job.target.target) in self._planned:
+            if self._key(job.target) in self._planned:
                 yield job
 
     def transfer(self, job: Job) -> None:

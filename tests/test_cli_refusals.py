@@ -168,3 +168,21 @@ def test_a_variable_for_many_outputs_means_nothing_for_one(
     monkeypatch.setenv("PAIPA_ETL_TRANSFERS", "2")
     monkeypatch.setenv("PAIPA_ETL_SKIP_DONE", "1")
     assert paipa("in.jsonl").stdout == b"1\n2\n"
+
+
+@pytest.mark.parametrize("link", ["folder", "file"])
+def test_an_output_that_replaces_another_input_through_a_link(
+    paipa: Any, files: Path, link: str
+) -> None:
+    """The second input would be read when the first one's output has replaced it."""
+    for name in ("1.jsonl", "2.jsonl"):
+        (files / name).write_text(f'"{name}"\n')
+    if link == "folder":
+        (files / "new").symlink_to(".")
+    else:
+        (files / "new").mkdir()
+        (files / "new" / "1.jsonl").symlink_to("../1.jsonl")
+    before = contents(files)
+    done = paipa("2.jsonl", "1.jsonl", "-o", "new/{index}.jsonl", "--transfers", "1")
+    assert (done.returncode, contents(files)) == (2, before)
+    assert not (files / "new" / "2.jsonl").exists() or link == "folder"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable
 from typing import Any, Protocol
 
-from paipa_etl.background import surely
 from paipa_etl.metering.watch import SINK
 from paipa_etl.run import Run
 from paipa_etl.sources import Source
@@ -62,7 +61,6 @@ def carry_out(core: Core, source: Source, steps: tuple[Step, ...], sink: Sink, r
             run.before_commit()
             output.commit()
         except BaseException as error:
-            surely(run.aborted.set)
             output.abort(error)
             raise
     finally:

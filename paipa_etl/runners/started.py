@@ -82,7 +82,7 @@ class StartedRun:
 
     def abort(self) -> None:
         """End it now: nothing is published."""
-        self._run.end()
+        self._run.abort()
         join(self._thread)
 
     def __enter__(self) -> StartedRun:
@@ -110,7 +110,7 @@ async def until_ended(started: StartedRun) -> Report:
     try:
         await turn.wait()
     except BaseException:
-        started._run.end()
+        started._run.abort()
         await turn.wait()
         raise
     return started.wait()

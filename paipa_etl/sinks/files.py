@@ -20,6 +20,7 @@ from paipa_etl.metering.watch import CODEC, ROOM, SINK, STORE
 from paipa_etl.run import Run
 from paipa_etl.sinks import Target, store_of
 from paipa_etl.sinks.encoding import Encoding
+from paipa_etl.stop import Stopped
 from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.buckets import check_not_folder
 from paipa_etl.suffixes import codec_of, format_of, parse_suffixes
@@ -146,13 +147,16 @@ class OpenFile:
     def abort(self, cause: BaseException) -> None:
         """Leave what was there before; of a live output, show what came before the cause."""
         self._closed = True
-        surely(self._run.aborted.set)
-        if isinstance(self._output, WriteBehind):
-            self._output.abort()
-        if self._target.live and _may_still_write(cause):
-            with suppress(OutputError, BrokenPipeError):  # the cause is what the caller must see
-                self._show_the_cut()
-        self._target.abort(cause)
+        try:
+            if self._target.live and _may_still_write(cause):
+                # Before the wait for room is ended. The cause is what the caller must see.
+                with suppress(OutputError, BrokenPipeError, Stopped):
+                    self._show_the_cut()
+        finally:
+            surely(self._run.aborted.set)
+            if isinstance(self._output, WriteBehind):
+                self._output.abort()
+            self._target.abort(cause)
 
     def close(self) -> None:
         """Give back what stores kept open for a sink that is used alone."""

@@ -1,6 +1,7 @@
 """Local files: written beside the target, published by a rename, or not at all.
 
-A FIFO, a device or a socket cannot be replaced: those are written as they are.
+A FIFO, a device or a socket cannot be replaced: those are written as they are. A name of a
+descriptor (``/dev/stdout``, ``/dev/fd/3``) is written through that descriptor, at its offset.
 """
 
 from __future__ import annotations
@@ -15,9 +16,13 @@ from paipa_etl.interrupts import held_back
 from paipa_etl.location import LOCAL, Location
 from paipa_etl.run import Run
 from paipa_etl.sinks import Target, WriteStore, register
-from paipa_etl.sinks.standard import LiveTarget
+from paipa_etl.sinks.standard import LiveTarget, open_descriptor
 from paipa_etl.stores import StoreOptions
-from paipa_etl.stores.descriptors import write_all
+from paipa_etl.stores.descriptors import (
+    named_descriptor,
+    names_foreign_descriptor,
+    write_all,
+)
 
 NAME_LIMIT = 255  # bytes of a file name that file systems take
 FLUSH_EVERY = 8 << 20  # bytes after which the kernel is asked to begin writing them to the disk
@@ -27,7 +32,12 @@ def open_local(location: Location, clobber: bool, run: Run, options: StoreOption
     """The target for a path; what cannot be written is found here, before anything is read."""
     if location.target.endswith("/"):
         raise OutputError(f"{location}: names a directory; name a file in it")
-    path = os.path.realpath(location.target)  # a symbolic link stays, what it names is replaced
+    number = named_descriptor(location.target)
+    if number is not None:
+        return open_descriptor(location, number, run)
+    is_foreign = names_foreign_descriptor(location.target)
+    # A symbolic link stays, what it names is replaced.
+    path = location.target if is_foreign else os.path.realpath(location.target)
     try:
         mode = os.stat(path).st_mode
     except FileNotFoundError:
@@ -37,7 +47,10 @@ def open_local(location: Location, clobber: bool, run: Run, options: StoreOption
     if stat.S_ISDIR(mode):
         raise OutputError(f"{location}: is a directory; name a file in it")
     if not stat.S_ISREG(mode):
-        return LiveTarget(location, _open_live(location, path), close=True)
+        return LiveTarget(location, _open_live(location, path), run.aborted)
+    if is_foreign:
+        problem = "is a descriptor of another process, on a regular file that it may be writing"
+        raise PlanError(f"{location}: {problem}; name the file itself to replace it")
     if not clobber:
         raise PlanError(f"{location} exists already, and --no-clobber keeps it")
     return LocalTarget(location, path, os.stat(path), clobber)

@@ -1,4 +1,4 @@
-"""Standard output, and whatever else shows at once what is written to it."""
+"""Open descriptors that are written as they are: standard output, ``/dev/fd/3``, pipes, devices."""
 
 from __future__ import annotations
 
@@ -8,28 +8,29 @@ from paipa_etl.errors import OutputError
 from paipa_etl.location import STANDARD, Location
 from paipa_etl.run import Run
 from paipa_etl.sinks import Target, WriteStore, register
+from paipa_etl.stop import Stop
 from paipa_etl.stores import StoreOptions
-from paipa_etl.stores.descriptors import write_all
-
-STDOUT = 1
+from paipa_etl.stores.descriptors import STDOUT, borrowed, write_all
 
 
 class LiveTarget:
-    """A descriptor that is written as it is: a pipe, a terminal, a device.
+    """Writes to a descriptor, at its offset, and closes the descriptor at the end.
 
-    A pipe that nobody reads any more is a ``BrokenPipeError``, as itself.
+    A reader sees at once what is written. A pipe that nobody reads any more is a
+    ``BrokenPipeError``, as itself.
     """
 
     live = True
     cached = False
 
-    def __init__(self, location: Location, descriptor: int, *, close: bool) -> None:
-        self._location, self._descriptor, self._close = location, descriptor, close
+    def __init__(self, location: Location, descriptor: int, aborted: Stop) -> None:
+        self._location, self._descriptor, self._aborted = location, descriptor, aborted
+        self._open = True
 
     def write(self, data: bytes | bytearray) -> None:
-        """Write all of the bytes now."""
+        """Write all of the bytes now; an aborted run ends the wait for room."""
         try:
-            write_all(self._descriptor, data)
+            write_all(self._descriptor, data, self._aborted)
         except BrokenPipeError:
             raise
         except OSError as error:
@@ -37,29 +38,34 @@ class LiveTarget:
 
     def commit(self) -> None:
         """Nothing is held back."""
-        self._end()
+        self._close()
 
     def abort(self, cause: BaseException) -> None:
         """What was written cannot be taken back."""
-        self._end()
+        self._close()
 
-    def _end(self) -> None:
-        if self._close:
-            self._close = False
+    def _close(self) -> None:
+        if self._open:
+            self._open = False
             os.close(self._descriptor)
 
     def __del__(self) -> None:
-        if getattr(self, "_close", False):
-            self._end()
+        if getattr(self, "_open", False):
+            self._close()
+
+
+def open_descriptor(location: Location, number: int, run: Run) -> Target:
+    """The target for an open descriptor, which stays open for its owner."""
+    try:
+        descriptor = borrowed(number, writing=True)
+    except OSError as error:
+        raise OutputError(f"{location}: {error.strerror}") from error
+    return LiveTarget(location, descriptor, run.aborted)
 
 
 def open_standard(location: Location, clobber: bool, run: Run, options: StoreOptions) -> Target:
-    """Standard output, when there is one."""
-    try:
-        os.fstat(STDOUT)
-    except OSError as error:
-        raise OutputError(f"standard output is closed: {error.strerror}") from error
-    return LiveTarget(location, STDOUT, close=False)
+    """Standard output, if it is open."""
+    return open_descriptor(location, STDOUT, run)
 
 
 register(WriteStore((STANDARD,), open_standard))

@@ -24,6 +24,16 @@ def itself(location: Location, run: Run, options: StoreOptions) -> Iterable[Entr
     return (Entry(location),)
 
 
+def never(location: Location) -> bool:
+    """Any location can be read again."""
+    return False
+
+
+def always(location: Location) -> bool:
+    """No location can be read again."""
+    return True
+
+
 @dataclass(frozen=True, eq=False)
 class ReadStore:
     """How a store is read.
@@ -38,8 +48,8 @@ class ReadStore:
     pieces: Callable[[Location, Run, StoreOptions], Generator[bytes, None, None]]
     stat: Callable[[Location, Run, StoreOptions], Entry] = lambda place, _, __: Entry(place)
     expand: Callable[[Location, Run, StoreOptions], Iterable[Entry]] = itself
-    once: bool = False
-    """Whether what was read is gone, and cannot be read again."""
+    once: Callable[[Location], bool] = never
+    """Whether a location cannot be read a second time: what was read of it is gone."""
 
 
 _table = StoreTable[ReadStore](

@@ -179,7 +179,7 @@ class FileSource:
             yield from run.records(batches)
 
     def _use_once(self) -> None:
-        once = [place for place in self.locations if self._store(place).once]
+        once = [place for place in self.locations if self._store(place).once(place)]
         if self._used and once:
             raise PlanError(f"{once[0]} can be read only once, and was")
         self._used.append(True)

@@ -5,19 +5,27 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Generator, Iterable
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 from paipa_etl.errors import InputError
 from paipa_etl.location import LOCAL, Location
 from paipa_etl.run import Run
 from paipa_etl.sources import ReadStore, register
+from paipa_etl.sources.standard import descriptor_pieces, descriptor_stat, reading
 from paipa_etl.stores import StoreOptions
-from paipa_etl.stores.descriptors import read_pieces
+from paipa_etl.stores.descriptors import named_descriptor, read_pieces
 from paipa_etl.stores.port import Entry
 
 
 def pieces(location: Location, run: Run, options: StoreOptions) -> Generator[bytes, None, None]:
-    """The bytes of a file; of a FIFO, those that come while a writer has it open."""
+    """The bytes of a file; of a FIFO, those that come while a writer has it open.
+
+    A name of a descriptor is read through that descriptor, from its offset on.
+    """
+    number = named_descriptor(location.target)
+    if number is not None:
+        yield from descriptor_pieces(location, number, run)
+        return
     with reading(location):
         # Without waiting: a FIFO would hold up the opening until it has a writer.
         descriptor = os.open(location.target, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -39,17 +47,11 @@ def advise_sequential(descriptor: int) -> None:
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
 
 
-@contextmanager
-def reading(location: Location) -> Generator[None, None, None]:
-    """Turn the system's errors into ours, which name the location."""
-    try:
-        yield
-    except OSError as error:
-        raise InputError(f"{location}: {error.strerror or error}") from error
-
-
 def stat_local(location: Location, run: Run, options: StoreOptions) -> Entry:
     """The size of a regular file, and the time it was last modified."""
+    number = named_descriptor(location.target)
+    if number is not None:
+        return descriptor_stat(location, number)
     try:
         status = os.stat(location.target)
     except OSError:
@@ -72,4 +74,9 @@ def expand(location: Location, run: Run, options: StoreOptions) -> Iterable[Entr
     return files
 
 
-register(ReadStore((LOCAL,), pieces, stat_local, expand))
+def read_once(location: Location) -> bool:
+    """Whether reading moves the offset of a descriptor that is not ours."""
+    return named_descriptor(location.target) is not None
+
+
+register(ReadStore((LOCAL,), pieces, stat_local, expand, read_once))

@@ -8,7 +8,7 @@ from collections.abc import Generator
 from paipa_etl.errors import InputError, PlanError
 from paipa_etl.location import BYTES, OBJECT, Location
 from paipa_etl.run import Run
-from paipa_etl.sources import ReadStore, register
+from paipa_etl.sources import ReadStore, always, register
 from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.descriptors import TRIP
 from paipa_etl.stores.port import Entry
@@ -48,4 +48,4 @@ def bytes_stat(location: Location, run: Run, options: StoreOptions) -> Entry:
 
 
 register(ReadStore((BYTES,), bytes_pieces, bytes_stat))
-register(ReadStore((OBJECT,), pieces, once=True))
+register(ReadStore((OBJECT,), pieces, once=always))
