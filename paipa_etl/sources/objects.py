@@ -3,34 +3,132 @@
 from __future__ import annotations
 
 import io
+import os
+import select
+import stat
 from collections.abc import Generator
+from typing import Any
 
 from paipa_etl.errors import InputError, PlanError
 from paipa_etl.location import BYTES, OBJECT, Location
 from paipa_etl.run import Run
 from paipa_etl.sources import ReadStore, always, register
 from paipa_etl.stores import StoreOptions
-from paipa_etl.stores.descriptors import TRIP
+from paipa_etl.stores.descriptors import TRIP, Readiness, file_descriptor
+from paipa_etl.stores.file_objects import (
+    NotReady,
+    Patience,
+    bytes_missing,
+    failures,
+    is_codec_over_nonblocking,
+    wanted_by_tls,
+)
 from paipa_etl.stores.port import Entry
 
 
 def pieces(location: Location, run: Run, options: StoreOptions) -> Generator[bytes, None, None]:
-    """What ``read(n)`` gives until it gives nothing; short reads are fine."""
-    file = location.file
-    if not callable(getattr(file, "read", None)):
-        raise PlanError(f"{location} cannot be read: it has no read(n)")
-    # The standard library's buffered readers wait in read() until they have all of n bytes.
-    read = file.read1 if isinstance(file, io.BufferedIOBase) else file.read
+    """What a file object gives until its end; short reads are fine.
+
+    ``None`` says that there is nothing yet (a non-blocking raw file). It is waited for on the
+    object's descriptor; without one, it is an ``InputError``. ``b""`` is the end, but for a
+    buffered reader over a non-blocking descriptor, whose ``read`` tells the two apart. An HTTP
+    body that ends before its last byte is an ``InputError`` too.
+    """
+    reader = _Reader(location)
+    patience = Patience(location.file, run.reading_stop)
     while True:
         try:
-            piece = read(TRIP)
-        except OSError as error:
-            raise InputError(f"{location}: {error}") from error
-        if isinstance(piece, str):
-            raise PlanError(f"{location} gives text: open it in binary mode")
+            piece = reader.read()
+        except NotReady as nothing:
+            ready = patience.readiness(nothing.event)
+            if ready is None:
+                problem = "has nothing yet (it is non-blocking), and no descriptor to wait on"
+                raise InputError(f"{location} {problem}") from None
+            yield from ready.silence()
+            continue
+        patience.progress()
         if not piece:
-            return
-        yield bytes(piece)
+            break
+        yield piece
+    missing = bytes_missing(location.file)
+    if missing:
+        problem = f"was cut {missing:,} bytes before its end, as counted from its Content-Length"
+        raise InputError(f"{location} {problem}")
+
+
+class _Reader:
+    """Reads a file object; raises ``NotReady`` where there is nothing yet."""
+
+    def __init__(self, location: Location) -> None:
+        self._location, self._file = location, location.file
+        if not callable(getattr(self._file, "read", None)):
+            raise PlanError(f"{location} cannot be read: it has no read(n)")
+        if isinstance(self._file, io.TextIOBase):
+            raise self._text()
+        if is_codec_over_nonblocking(self._file):
+            problem = "decompresses a non-blocking file, which it cannot wait for: give that file"
+            raise PlanError(f"{location} {problem} itself, its codec is found by its first bytes")
+        # The standard library's buffered readers wait in read() until they have all of n bytes.
+        self._is_buffered = isinstance(self._file, io.BufferedIOBase)
+        self._read = self._file.read1 if self._is_buffered else self._file.read
+        self._is_ambiguous = isinstance(self._file, io.BufferedReader)
+        self._is_io = self._is_ambiguous or isinstance(self._file, io.RawIOBase)
+
+    def read(self) -> bytes:
+        """The next bytes; none at the end."""
+        piece = self._call(self._read, TRIP)
+        if not piece and self._is_ambiguous:
+            return self._settled()
+        if not piece and self._is_buffered:
+            # The end of an HTTP body: its read1 leaves it open before Python 3.13, and a
+            # connection that is kept could not be used again (cpython#113199).
+            self._call(self._file.read, 0)
+        return piece
+
+    def _settled(self) -> bytes:
+        """What ``b""`` from ``read1`` means: the end, or nothing yet."""
+        descriptor = file_descriptor(self._file)
+        if descriptor is not None:
+            if self._is_open_pipe(descriptor):
+                raise NotReady(select.POLLIN)
+            if os.get_blocking(descriptor):
+                return b""
+        return self._call(self._file.read, 1)  # of an empty buffer: None, or the end, or a byte
+
+    def _is_open_pipe(self, descriptor: int) -> bool:
+        """Whether a pipe has neither bytes nor an end.
+
+        Its mode alone does not tell: another process may have made it blocking again since.
+        """
+        if not isinstance(self._file.raw, io.FileIO):
+            return False
+        mode = os.fstat(descriptor).st_mode
+        if not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)):
+            return False
+        return not Readiness(descriptor, select.POLLIN).wait(0)
+
+    def _call(self, read: Any, size: int) -> bytes:
+        try:
+            piece = read(size)
+        except failures() as error:
+            event = wanted_by_tls(error) if self._is_io else None
+            if event is not None:
+                raise NotReady(event) from None
+            raise InputError(f"{self._location}: {error or type(error).__name__}") from error
+        if piece is None:
+            raise NotReady(select.POLLIN)
+        if isinstance(piece, str):
+            raise self._text()
+        if type(piece) is bytes:
+            return piece
+        try:
+            return bytes(memoryview(piece))
+        except TypeError:
+            kind = type(piece).__name__
+            raise PlanError(f"{self._location}: read(n) gives {kind}, not bytes") from None
+
+    def _text(self) -> PlanError:
+        return PlanError(f"{self._location} gives text: open it in binary mode")
 
 
 def bytes_pieces(
