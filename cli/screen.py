@@ -15,7 +15,7 @@ from paipa_etl.clash import check_not_same
 from paipa_etl.cli.reporting import reported
 from paipa_etl.errors import OutputError, shown
 from paipa_etl.run import Run
-from paipa_etl.stores.descriptors import STDOUT, write_all
+from paipa_etl.stores.descriptors import STDOUT, borrowed, write_all
 
 REJECTS = 4
 FIRST = 5  # records that a dry run shows
@@ -74,19 +74,28 @@ def _tell(report: Report, arguments: argparse.Namespace) -> None:
 
 def show(pipeline: Pipeline, *, records: bool) -> None:
     """Show the plan, and the first records that would be written where they are asked for."""
-    lines = [str(pipeline)]
-    if records:
-        check_not_same(pipeline.source, pipeline.sink, pipeline.new_run())
-        with closing(iter(replace(pipeline, sink=None))) as flow:
-            lines += [shown(record, 2_000) for record in islice(flow, FIRST)]
-    text = "\n".join(lines) + "\n"
     try:
-        sys.stdout.flush()
-        write_all(STDOUT, text.encode(sys.stdout.encoding, "backslashreplace"))
+        descriptor = borrowed(STDOUT, writing=True)
+    except OSError as error:
+        raise OutputError(f"{error.strerror}") from error
+    try:
+        lines = [str(pipeline)]
+        if records:
+            check_not_same(pipeline.source, pipeline.sink, pipeline.new_run())
+            with closing(iter(replace(pipeline, sink=None))) as flow:
+                lines += [shown(record, 2_000) for record in islice(flow, FIRST)]
+        _print(descriptor, "\n".join(lines) + "\n")
+    finally:
+        os.close(descriptor)
+
+
+def _print(descriptor: int, text: str) -> None:
+    """Write to standard output; ``print`` would not wait for room in a non-blocking pipe."""
+    try:
+        write_all(descriptor, text.encode(sys.stdout.encoding, "backslashreplace"))
     except BrokenPipeError:
         raise
     except OSError as error:
-        drop_standard_output()
         raise OutputError(f"standard output: {error.strerror}") from error
 
 

@@ -458,6 +458,13 @@ def test_a_closed_standard_output_is_a_failed_output(tmp_path: Path) -> None:
     assert "standard output is closed" in told(done)
 
 
+@pytest.mark.parametrize("option", ["--explain", "-n"])
+def test_a_plan_that_is_shown_to_nobody_is_a_failed_output(tmp_path: Path, option: str) -> None:
+    done = shell(tmp_path, f'$paipa "$sample" {option} >&-')
+    assert done.returncode == 6
+    assert "standard output is closed" in told(done)
+
+
 def test_a_closed_standard_input_is_an_input_failure(tmp_path: Path) -> None:
     done = shell(tmp_path, "$paipa - out.jsonl <&-")
     assert done.returncode == 3

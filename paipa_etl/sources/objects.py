@@ -69,8 +69,8 @@ class _Reader:
             problem = "decompresses a non-blocking file, which it cannot wait for: give that file"
             raise PlanError(f"{location} {problem} itself, its codec is found by its first bytes")
         # The standard library's buffered readers wait in read() until they have all of n bytes.
-        self._is_buffered = isinstance(self._file, io.BufferedIOBase)
-        self._read = self._file.read1 if self._is_buffered else self._file.read
+        buffered = isinstance(self._file, io.BufferedIOBase)
+        self._read = self._file.read1 if buffered else self._file.read
         self._is_ambiguous = isinstance(self._file, io.BufferedReader)
         self._is_io = self._is_ambiguous or isinstance(self._file, io.RawIOBase)
 
@@ -79,10 +79,6 @@ class _Reader:
         piece = self._call(self._read, TRIP)
         if not piece and self._is_ambiguous:
             return self._settled()
-        if not piece and self._is_buffered:
-            # The end of an HTTP body: its read1 leaves it open before Python 3.13, and a
-            # connection that is kept could not be used again (cpython#113199).
-            self._call(self._file.read, 0)
         return piece
 
     def _settled(self) -> bytes:

@@ -115,6 +115,9 @@ def bytes_missing(file: object) -> int:
         for module, name, attribute in _COUNTERS:
             known = _loaded(module, name)
             if known is not None and isinstance(layer, known):
+                # Before Python 3.13, read1 leaves a body open that was read whole, and a kept
+                # connection could not be used again (cpython#113199).
+                layer.read(0)
                 left = getattr(layer, attribute, None)
                 # While it is open, a reader above it has left bytes behind its own end.
                 return left if isinstance(left, int) and layer.isclosed() else 0
