@@ -118,15 +118,6 @@ def running(*command: object, port: int, log: Path, **words: Any) -> Iterator[No
 # S3: moto for every test, Ceph where it can be had
 
 
-@functools.cache
-def warm() -> None:
-    """Have obstore's runtime open, once for the process, what it keeps open."""
-    import obstore
-    from obstore.store import MemoryStore
-
-    obstore.put(MemoryStore(), "x", b"")
-
-
 def _closing(request: Any, **_: Any) -> None:
     """What looks beside ours keeps no connection: those that are left are ours."""
     request.headers.add_header("Connection", "close")
@@ -137,7 +128,6 @@ def s3_place(name: str, port: int, key: str, secret: str, upstream: int = 0) -> 
     import boto3
     from botocore.config import Config
 
-    warm()
     config = Config(
         s3={"addressing_style": "path"},
         request_checksum_calculation="when_required",

@@ -199,7 +199,7 @@ def no_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Page]]:
         thread.join()
 
 
-@pytest.fixture(params=["boto3", "obstore"])
+@pytest.fixture(params=["boto3", "signed"])
 def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each engine of S3 in turn."""
     if request.param == "boto3":

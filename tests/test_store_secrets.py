@@ -114,7 +114,6 @@ def little_to_collect() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[int]:
-    servers.warm()
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 from paipa_etl.background import Task
+from paipa_etl.clients import Clients
 from paipa_etl.errors import OutputError, PaipaWarning, PlanError
 from paipa_etl.location import Location
 from paipa_etl.run import PARTS, Run
@@ -152,9 +153,9 @@ class StreamTarget:
     live = False
     cached = False
 
-    def __init__(self, location: Location, options: StoreOptions) -> None:
+    def __init__(self, location: Location, options: StoreOptions, clients: Clients) -> None:
         self._location = location
-        opened = partial(open_smart, location, "wb", options)
+        opened = partial(open_smart, location, "wb", options, clients)
         self._file: Any = told_as(OutputError, location, opened)
 
     def write(self, data: bytes | bytearray) -> None:
@@ -186,7 +187,7 @@ def open_upload(location: Location, clobber: bool, run: Run, options: StoreOptio
     if not clobber:
         words = ", ".join(sorted(options.transport_params))
         raise PlanError(f"{location}: --no-clobber does not go with {words}")
-    return StreamTarget(location, options)
+    return StreamTarget(location, options, run.clients)
 
 
 register(WriteStore(tuple(ENGINES), open_upload))

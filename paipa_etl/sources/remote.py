@@ -33,7 +33,7 @@ def pieces(location: Location, run: Run, options: StoreOptions) -> Bytes:
 
 def stream(location: Location, run: Run, options: StoreOptions) -> Bytes:
     """The bytes as smart_open streams them: in one request, which its client may repeat."""
-    file = told_as(InputError, location, partial(open_smart, location, "rb", options))
+    file = told_as(InputError, location, partial(open_smart, location, "rb", options, run.clients))
     try:
         with run.reading_stop.waking(waker(file)):
             while piece := told_as(InputError, location, partial(file.read, TRIP)):

@@ -13,7 +13,7 @@ from paipa_etl.clients import Clients
 from paipa_etl.errors import MissingDependency, PlanError
 from paipa_etl.location import Location
 from paipa_etl.stores import CONNECT_TIMEOUT, StoreOptions
-from paipa_etl.stores.failures import ELSEWHERE, answered, transport
+from paipa_etl.stores.failures import answered, transport
 from paipa_etl.stores.port import Body, Entry, Part, StoreFailure
 from paipa_etl.stores.secrets import guard
 
@@ -21,6 +21,7 @@ PART_SIZE = 5 << 20  # bytes
 LOGIN = "set AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT and AZURE_STORAGE_KEY"
 SECRETS = ("AccountKey", "SharedAccessSignature")  # of a connection string
 LACKING = "the answer lacks what Azure tells: is the endpoint right?"
+HERE = {"permit_redirects": False}  # of every call, whoever made the client
 T = TypeVar("T")
 
 
@@ -45,12 +46,10 @@ class AzureObject:
 
     def _told(self, action: Callable[[], T]) -> T:
         """What a call to the library gives; its failure as a store's, without its own text."""
-        from azure.core.exceptions import AzureError, HttpResponseError, TooManyRedirectsError
+        from azure.core.exceptions import AzureError, HttpResponseError
 
         try:
             return action()
-        except TooManyRedirectsError:
-            failure = StoreFailure(ELSEWHERE)
         except HttpResponseError as error:
             code = str(getattr(error, "error_code", "") or "").rpartition(".")[2]
             headers = getattr(error.response, "headers", None)
@@ -77,7 +76,7 @@ class AzureObject:
         return self._told(self._seen)
 
     def _seen(self) -> Entry:
-        found = self._blob.get_blob_properties()
+        found = self._blob.get_blob_properties(**HERE)
         return Entry(self._location, found.size, found.etag, found.last_modified.timestamp())
 
     def read_range(self, start: int, stop: int, stamp: str | None) -> Body:
@@ -87,7 +86,7 @@ class AzureObject:
         pinned = {"etag": stamp, "match_condition": MatchConditions.IfNotModified} if stamp else {}
         length = {"offset": start, "length": stop - start} if stop else {}
         try:
-            found = self._told(lambda: self._blob.download_blob(**length, **pinned))
+            found = self._told(lambda: self._blob.download_blob(**length, **pinned, **HERE))
             data = self._told(found.readall)
         except StoreFailure as failure:
             if "HTTP 416" in str(failure) and start == 0:
@@ -101,7 +100,7 @@ class AzureObject:
         """A page of 1,000 blobs whose name begins as the URL's does."""
         container = self._service.get_container_client(self._container)
         begins = prefix.removeprefix(self._root)
-        words = {"name_starts_with": begins, "results_per_page": 1_000}
+        words = {"name_starts_with": begins, "results_per_page": 1_000, **HERE}
         items = container.list_blobs(**words) if deep else container.walk_blobs(**words)
         pages = items.by_page(more)
         found = [one for one in self._told(lambda: list(next(pages, ()))) if "size" in one]
@@ -128,7 +127,7 @@ class AzureObject:
     def _container_there(self) -> bool:
         container = self._service.get_container_client(self._container)
         try:
-            self._told(container.get_container_properties)
+            self._told(lambda: container.get_container_properties(**HERE))
         except StoreFailure as failure:
             if failure.kind == "missing":
                 raise StoreFailure("there is no such container", kind="missing") from None
@@ -150,7 +149,7 @@ class AzureObject:
         try:
             self._told(
                 lambda: self._blob.upload_blob(
-                    bytes(data), overwrite=clobber, length=len(data), validate_content=True
+                    bytes(data), overwrite=clobber, length=len(data), validate_content=True, **HERE
                 )
             )
         except StoreFailure as failure:
@@ -169,7 +168,7 @@ class AzureObject:
         """Stage one block, compared by its MD5."""
         self._told(
             lambda: self._blob.stage_block(
-                _block(number), bytes(data), length=len(data), validate_content=True
+                _block(number), bytes(data), length=len(data), validate_content=True, **HERE
             )
         )
         self._blocks.add(number)
@@ -182,7 +181,7 @@ class AzureObject:
         once = {} if clobber else {"match_condition": MatchConditions.IfMissing, "etag": "*"}
         blocks = [BlobBlock(_block(number)) for number in sorted(self._blocks)]
         try:
-            self._told(lambda: self._blob.commit_block_list(blocks, **once))
+            self._told(lambda: self._blob.commit_block_list(blocks, **once, **HERE))
         except StoreFailure as failure:
             # Committed blocks are no longer staged: the first answer to this was lost.
             if "InvalidBlockList" not in str(failure) or self.stat().size != size:

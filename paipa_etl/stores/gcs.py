@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from paipa_etl.clients import Clients
 from paipa_etl.errors import PlanError
@@ -52,15 +52,16 @@ class GcsObject:
         self._sent = 0
         self._sum = hashlib.md5(usedforsecurity=False)
 
-    def _request(self, verb: str, url: str, **words: Any) -> Any:
-        """The answer to a request; one that is an error is a failure."""
+    def _request(self, verb: str, url: str, expected: int = 0, **words: Any) -> Any:
+        """The answer to a request; an error is a failure, and a redirect unless it is expected."""
         timeout = (min(CONNECT_TIMEOUT, self._options.timeout), self._options.timeout)
         send = self._session.request
         # The body of an answer is read by us, or not at all: nothing is decoded on the way.
         answer = told(
-            lambda: send(verb, url, timeout=timeout, stream=True, **words), self._options.timeout
+            lambda: send(verb, url, timeout=timeout, stream=True, allow_redirects=False, **words),
+            self._options.timeout,
         )
-        if answer.status_code >= 400:
+        if answer.status_code >= 300 and answer.status_code != expected:
             answer.close()
             raise answered(answer.status_code, headers=answer.headers)
         return answer
@@ -195,8 +196,18 @@ class GcsObject:
             if "location" not in answer.headers:
                 raise self._lacking(answer)
             answer.close()
-            self._upload = answer.headers["location"]
+            self._upload = self._at_endpoint(answer.headers["location"])
         return self._upload
+
+    def _at_endpoint(self, url: str) -> str:
+        """The path and query of a URL that the store gave, at the endpoint: no other host is asked.
+
+        A store behind a proxy or a forwarded port gives the name that it has for itself.
+        """
+        with suppress(ValueError):
+            given, root = urlsplit(url), urlsplit(self._root)
+            return f"{root.scheme}://{root.netloc}/{given.path.lstrip('/')}?{given.query}"
+        raise StoreFailure(FOREIGN)
 
     def put_part(self, number: int, data: Part) -> None:
         """Upload the part before this one; the last one is held back for the completion."""
@@ -214,17 +225,19 @@ class GcsObject:
             span = f"bytes {at}-{end - 1}/{size}" if at < end else f"bytes */{size}"
             body = bytes(memoryview(data)[at - self._sent :])
             answer = self._request(
-                "PUT", url, data=body, headers={"Content-Range": span}, allow_redirects=False
+                "PUT", url, UNFINISHED, data=body, headers={"Content-Range": span}
             )
             if answer.status_code != UNFINISHED:
                 self._sent = end
                 return self._told_json(answer, dict)
             answer.close()
-            kept = answer.headers.get("range", "bytes=0--1").rpartition("-")[2]
-            at = max(int(kept or -1) + 1, self._sent)
-            if at == end and size == "*":
+            kept = _kept(answer)
+            if kept == end and size == "*":
                 self._sent = end
                 return {}
+            if not at < kept <= end:
+                raise StoreFailure("the store has kept nothing of what was sent", again=True)
+            at = kept
 
     def complete(self, size: int, clobber: bool) -> None:
         """Send the last part with the whole size, which publishes the object."""
@@ -249,6 +262,16 @@ class GcsObject:
 
 def _base64(digest: Any) -> str:
     return base64.b64encode(digest.digest()).decode()
+
+
+def _kept(answer: Any) -> int:
+    """The bytes of an unfinished upload that the store has; without a ``Range`` there are none."""
+    span = answer.headers.get("range")
+    if span is None:
+        return 0
+    with suppress(ValueError):
+        return int(span.rpartition("-")[2]) + 1
+    raise StoreFailure(FOREIGN)
 
 
 def _body(answer: Any, stop: int, timeout: float) -> Body:

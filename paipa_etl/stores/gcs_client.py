@@ -66,4 +66,6 @@ def _client(options: StoreOptions) -> Any:
     client._http.mount("https://", HTTPAdapter(pool_maxsize=CONNECTIONS))
     client._http.mount("http://", HTTPAdapter(pool_maxsize=CONNECTIONS))
     client._http.verify = not options.insecure
+    for session in (client._http, client._http._auth_request.session):
+        session.max_redirects = 0  # neither the store nor who gives tokens leads elsewhere
     return client

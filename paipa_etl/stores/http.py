@@ -22,6 +22,7 @@ from paipa_etl.location import Location
 from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.failures import answered
 from paipa_etl.stores.http_pools import Pools, split_user, told
+from paipa_etl.stores.link_local import REFUSED, names_refused
 from paipa_etl.stores.port import CHUNK, Body, Entry, Part, StoreFailure
 from paipa_etl.stores.secrets import guard, guard_url
 
@@ -44,6 +45,8 @@ class HttpObject:
         self._location, self._options = location, options
         guard_url(location.target)
         self._url, user = split_user(location.target)
+        if names_refused(urlsplit(self._url).hostname or ""):
+            raise PlanError(f"{location}: {REFUSED}")
         given = options.word("user", None), options.word("password", None)
         self._login = given if given[0] is not None else user or _from_netrc(self._url)
         self._headers = dict(options.word("headers", None) or {})
@@ -110,6 +113,8 @@ class HttpObject:
             raise StoreFailure("a redirect to what is not a URL")
         if scheme not in ("http", "https") or (before == "https" and scheme == "http"):
             raise StoreFailure(f"a redirect from {before} to {scheme} is not followed")
+        if names_refused(urlsplit(following).hostname or ""):
+            raise StoreFailure(f"a redirect that is not followed: {REFUSED}")
         return following
 
     # Reading

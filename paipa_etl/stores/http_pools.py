@@ -60,7 +60,9 @@ class Pools:
 
     def _made(self, proxy: str) -> Any:
         if not proxy:
-            return self._urllib3.PoolManager(**self._words)
+            from paipa_etl.stores.http_connections import CheckedManager
+
+            return CheckedManager(**self._words)
         proxy = proxy if "://" in proxy else f"http://{proxy}"
         guard_url(proxy)
         url, user = split_user(proxy)

@@ -7,6 +7,7 @@ import inspect
 import socket
 from collections.abc import Callable
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from paipa_etl.clients import Clients
 from paipa_etl.errors import (
@@ -21,6 +22,7 @@ from paipa_etl.stop import Stopped
 from paipa_etl.stores import COMMON, StoreOptions
 from paipa_etl.stores.buckets import key_of
 from paipa_etl.stores.failures import transport
+from paipa_etl.stores.link_local import REFUSED, names_refused
 from paipa_etl.stores.port import StoreFailure
 from paipa_etl.stores.secrets import guard
 
@@ -80,8 +82,11 @@ def _smart_words(scheme: str) -> set[str]:
         return set()
 
 
-def open_smart(location: Location, mode: str, options: StoreOptions) -> Any:
-    """A sequential file of smart_open's for a URL; the codec is ours, so its own is off."""
+def open_smart(location: Location, mode: str, options: StoreOptions, clients: Clients) -> Any:
+    """A sequential file of smart_open's for a URL; the codec is ours, so its own is off.
+
+    Where no client of the user's is given, it is one that follows no redirect.
+    """
     try:
         smart_open = importlib.import_module("smart_open")
         url = location.target
@@ -89,9 +94,28 @@ def open_smart(location: Location, mode: str, options: StoreOptions) -> Any:
             url = "azure" + url.removeprefix("az")
         words = {k: v for k, v in options.transport_params.items() if k not in COMMON}
         guard(words)
+        if location.scheme == "gs" and "client" not in words:
+            words["client"] = importlib.import_module("paipa_etl.stores.gcs_client").shared(
+                options, clients
+            )
+        if location.scheme in ("http", "https") and "session" not in words:
+            words["session"] = _session(location)
         return smart_open.open(url, mode, compression="disable", transport_params=words)
     except (ImportError, NotImplementedError) as error:
         raise MissingDependency(f"{location.scheme}://", EXTRAS[location.scheme]) from error
+
+
+def _session(location: Location) -> Any:
+    """A session for smart_open's HTTP: it follows no redirect, and looks where it connects to."""
+    if names_refused(urlsplit(location.target).hostname or ""):
+        raise PlanError(f"{location}: {REFUSED}")
+    requests = importlib.import_module("requests")
+    adapter = importlib.import_module("paipa_etl.stores.http_connections").checked_adapter()
+    session = requests.Session()
+    session.max_redirects = 0
+    session.mount("http://", adapter)
+    session.mount("https://", adapter)
+    return session
 
 
 def told_as(kind: type[InputError | OutputError], location: Location, action: Callable[[], T]) -> T:
@@ -103,6 +127,8 @@ def told_as(kind: type[InputError | OutputError], location: Location, action: Ca
         return action()
     except (PaipaError, Stopped):
         raise
+    except StoreFailure as error:
+        failure = error
     except Exception as error:
         failure = transport(error, 0) or StoreFailure(type(error).__name__)
     raise kind(f"{location}: {failure}")

@@ -84,11 +84,8 @@ class S3Object:
 
     def read_range(self, start: int, stop: int, stamp: str | None) -> Body:
         """A range, pinned to an ETag; all of it where ``stop`` is 0."""
-        words = {"Range": f"bytes={start}-{stop - 1 if stop else ''}"} if start or stop else {}
-        words |= {"IfMatch": stamp} if stamp else {}
-        words |= {"VersionId": self._version} if self._version else {}
         try:
-            found = self._call("get_object", Key=self._key, **words)
+            found = self._get(start, stop, stamp)
         except StoreFailure as failure:
             if "HTTP 416" in str(failure) and start == 0:
                 return Body(iter(()), 0, 0, 0, self.stat().stamp)
@@ -104,6 +101,13 @@ class S3Object:
             ranged = "ContentRange" in found or size <= (stop or size)
             return Body(chunks, first, first + length, size, etag, ranged)
         raise self._explained(StoreFailure(LACKING, again=True, kind="strange"))
+
+    def _get(self, start: int, stop: int, stamp: str | None) -> Any:
+        """The answer to a request for a range, in boto3's words."""
+        words = {"Range": f"bytes={start}-{stop - 1 if stop else ''}"} if start or stop else {}
+        words |= {"IfMatch": stamp} if stamp else {}
+        words |= {"VersionId": self._version} if self._version else {}
+        return self._call("get_object", Key=self._key, **words)
 
     def list_page(self, prefix: str, deep: bool, more: Any) -> tuple[list[Entry], Any]:
         """A page of 1,000 objects whose key begins as the URL's does."""
@@ -152,15 +156,17 @@ class S3Object:
 
     def put(self, data: Part, clobber: bool) -> None:
         """Publish a small object; its MD5 goes along, for the store to compare."""
-        once = {} if clobber else {"IfNoneMatch": "*"}
-        found = hashlib.md5(data, usedforsecurity=False)
         try:
-            words = {"Body": data, "ContentMD5": _base64(found)} | once
-            self._call("put_object", itemgetter("ETag"), Key=self._key, **words)
+            self._put(data, clobber)
         except StoreFailure as failure:
             if failure.kind != "changed":  # of a put, that says that it exists
                 raise
             self._accept_same(data)
+
+    def _put(self, data: Part, clobber: bool) -> None:
+        once = {} if clobber else {"IfNoneMatch": "*"}
+        words = {"Body": data, "ContentMD5": md5_of(data)} | once
+        self._call("put_object", itemgetter("ETag"), Key=self._key, **words)
 
     def _accept_same(self, data: Part) -> None:
         """It exists already: by our own put, whose answer was lost, or by somebody else's."""
@@ -266,6 +272,11 @@ def content_range(value: str | None, length: int) -> tuple[int, int]:
         return 0, length
     span, _, size = value.removeprefix("bytes ").partition("/")
     return int(span.partition("-")[0]), int(size)
+
+
+def md5_of(data: Part) -> str:
+    """The value of a ``Content-MD5`` header."""
+    return _base64(hashlib.md5(data, usedforsecurity=False))
 
 
 def _base64(digest: Any) -> str:

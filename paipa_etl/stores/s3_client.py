@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from paipa_etl.clients import Clients
@@ -32,9 +32,7 @@ def told(action: Callable[[], T], timeout: float) -> T:
         message = answer.get("Error", {}).get("Message") or ""
         meta = answer.get("ResponseMetadata", {})
         status, headers = meta.get("HTTPStatusCode", 0), meta.get("HTTPHeaders", {})
-        if code in CODES and status not in AGAIN:
-            status = 503
-        failure = answered(status, "" if code.isdigit() else code, message, headers)
+        failure = refused(status, code, message, headers)
         if status == 500 and code.isdigit():  # so boto3 tells what is not XML, too
             failure.kind = "strange"
     except RecursionError:  # it asks for the bucket's region, is redirected, and asks for it
@@ -44,6 +42,13 @@ def told(action: Callable[[], T], timeout: float) -> T:
     except (OSError, BotoCoreError, EOFError, ValueError) as error:
         failure = transport(error, timeout) or _unsent(error)
     raise failure
+
+
+def refused(status: int, code: str, message: str, headers: Mapping[str, str]) -> StoreFailure:
+    """What an answer of S3's means that is an error; some codes may pass, whatever their status."""
+    if code in CODES and status not in AGAIN:
+        status = 503
+    return answered(status, "" if code.isdigit() else code, message, headers)
 
 
 def _unsent(error: Exception) -> StoreFailure:
