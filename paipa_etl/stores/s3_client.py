@@ -10,7 +10,7 @@ from paipa_etl.errors import MissingDependency, PlanError
 from paipa_etl.stores import CONNECT_TIMEOUT, StoreOptions, check_endpoint
 from paipa_etl.stores.failures import AGAIN, ELSEWHERE, answered, transport
 from paipa_etl.stores.port import StoreFailure
-from paipa_etl.stores.secrets import guard
+from paipa_etl.stores.secrets import guard, guard_proxies
 
 CONNECTIONS = 128  # that a client keeps open: as many as transfers may run at once
 CODES = {"SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "Throttling"}
@@ -73,6 +73,7 @@ def shared(options: StoreOptions, clients: Clients) -> Any:
 
 def _client(words: dict[str, Any], timeout: float) -> Any:
     guard(words)
+    guard_proxies()
     try:
         from botocore.config import Config
         from botocore.session import get_session  # boto3's is one around it, and 4 MB more

@@ -11,7 +11,8 @@ import logging
 import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from urllib.parse import parse_qsl, quote, unquote
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
+from urllib.request import getproxies
 
 from paipa_etl.location import user_info
 
@@ -115,6 +116,19 @@ def guard_url(url: str) -> None:
         _queries.update(dict.fromkeys(forms))
         for text in [*_queries][: max(len(_queries) - QUERIES, 0)]:
             del _queries[text]
+
+
+def guard_proxies() -> None:
+    """Keep what the environment says of proxies out of the logs: user info, and a port that is none.
+
+    What stands where a port should may be a part of a password that holds a slash.
+    """
+    for url in getproxies().values():
+        guard_url(url)
+        try:
+            _ = urlsplit(url).port
+        except ValueError:
+            guard(urlsplit(url).netloc.rpartition("@")[2])
 
 
 def _attach() -> None:
