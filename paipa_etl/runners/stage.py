@@ -157,7 +157,8 @@ class Stage(ABC, Generic[S]):
 
     def is_word(self, error: BaseException) -> bool:
         """Whether it says that nothing of this stage's is wanted any more, and is no error."""
-        return isinstance(error, Word) and (self.crew.run.stop.is_set or self.outlet.is_closed)
+        over = self.crew.run.stop.is_set or self.outlet.is_closed or self.window.failed
+        return isinstance(error, Word) and over
 
     def fail(self, ticket: Ticket, error: BaseException, run: Run) -> None:
         """The record in flight ends the run: now, or when all before it have been handed on."""
