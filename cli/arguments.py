@@ -43,14 +43,13 @@ class _Step(argparse.Action):
 def parse_arguments(argv: list[str]) -> argparse.Namespace:
     """The arguments; ends with help, version or a complaint where there is nothing to run."""
     parser = _parser()
-    # Split here: argparse takes operands behind -- for options, in its own way in each version.
-    end = argv.index("--") if "--" in argv else len(argv)
-    words, behind = argv[:end], argv[end + 1 :]
+    words, literal = _split_at_dashes(argv)
     arguments = parser.parse_intermixed_args([*_from_environment(parser), *words])
-    operands = [*arguments.operands, *behind]
-    if arguments.operands and operands[0] in RESERVED:
-        word = operands[0]
+    _check_values(arguments, parser)
+    if arguments.operands and arguments.operands[0] in RESERVED:
+        word = arguments.operands[0]
         parser.error(f"{word} is reserved for a command to come; a file of that name is ./{word}")
+    operands = [*arguments.operands, *literal]
     if not operands and sys.stdin.isatty():
         parser.print_help()
         parser.exit(2)
@@ -58,6 +57,26 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
     arguments.given = {word.partition("=")[0] for word in words}
     arguments.inputs, arguments.output = _split(operands, arguments, parser)
     return arguments
+
+
+def _split_at_dashes(argv: list[str]) -> tuple[list[str], list[str]]:
+    """The words before the first ``--``, and the words after it, which are operands.
+
+    argparse does not get the words after it: parse_intermixed_args parses twice, and its second
+    pass would take an operand such as ``-out.jsonl`` for an option.
+    """
+    if "--" not in argv:
+        return argv, []
+    at = argv.index("--")
+    return argv[:at], argv[at + 1 :]
+
+
+def _check_values(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Refuse ``--`` as the value of an option (``-o--``): argparse 3.11 drops it."""
+    options = [(name, value) for name, value in vars(arguments).items() if name != "operands"]
+    for name, value in [*options, *(getattr(arguments, "steps", None) or [])]:
+        if value in ([], "--"):
+            parser.error(f"argument --{name.strip('_').replace('_', '-')}: '--' is no value")
 
 
 def _split(

@@ -534,35 +534,3 @@ def test_credentials_are_never_shown(paipa: Any, more: tuple[str, ...], scheme: 
         done = paipa(*words, *more, input=b"1\n")
         assert (done.returncode == 0) == (more == ("--explain",) or done.stdout.endswith(b"\n1\n"))
         assert b"secret" not in done.stderr + done.stdout
-
-
-ODD_NAMES = ["-out.jsonl", "-o", "-n", "--help", "--version", "--explain", "-q", "run", "cleanup"]
-
-
-@pytest.mark.parametrize("name", ODD_NAMES)
-@pytest.mark.parametrize("options", [[], ["-q", "--limit", "2"]])
-def test_what_stands_behind_two_hyphens_is_an_operand(
-    name: str, options: list[str], paipa: Any, tmp_path: Path
-) -> None:
-    (tmp_path / "in.jsonl").write_bytes(b"1\n2\n")
-    done = paipa(*options, "--", "in.jsonl", name)
-    assert done.returncode == 0, done.stderr
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["in.jsonl", name])
-    assert (tmp_path / name).read_bytes() == b"1\n2\n"
-    done = paipa(*options, "--", name, "again.jsonl")
-    assert (done.returncode, (tmp_path / "again.jsonl").read_bytes()) == (0, b"1\n2\n")
-    done = paipa(*options, "in.jsonl", "--", name)
-    assert (done.returncode, (tmp_path / name).read_bytes()) == (0, b"1\n2\n")
-
-
-def test_the_second_of_two_double_hyphens_is_an_operand_too(paipa: Any, tmp_path: Path) -> None:
-    (tmp_path / "in.jsonl").write_bytes(b"1\n")
-    assert paipa("--", "in.jsonl", "--").returncode == 0
-    assert (tmp_path / "--").read_bytes() == b"1\n"
-    assert paipa("in.jsonl", "-o", "--", "x").returncode == 2  # -o has no value
-    assert not (tmp_path / "x").exists()
-
-
-def test_a_hyphen_behind_two_hyphens_is_a_standard_stream(paipa: Any) -> None:
-    done = paipa("--", "-", "-", input=b"1\n")
-    assert (done.returncode, done.stdout) == (0, b"1\n")
