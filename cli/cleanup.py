@@ -7,6 +7,7 @@ import re
 import sys
 import time
 
+from paipa_etl.cli.signals import Signals
 from paipa_etl.clients import Clients
 from paipa_etl.location import parse
 from paipa_etl.stores import StoreOptions
@@ -37,7 +38,7 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace, signals: Signals) -> int:
     """List, and remove unless it is a dry run."""
     from paipa_etl.stores.cleaning import Leftovers
 

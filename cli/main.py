@@ -5,36 +5,26 @@ Nothing heavy is imported before the arguments are read, so that --help is quick
 
 from __future__ import annotations
 
-import itertools
 import os
 import signal
 import sys
-import types
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from paipa_etl.cli.arguments import parse_arguments
 from paipa_etl.cli.reporting import ReportMissing
+from paipa_etl.cli.signals import SIGNALS, Interrupted, Signals
 from paipa_etl.cli.standard_error import make_unfailing
-from paipa_etl.errors import PaipaError, StuckWorker, describe
+from paipa_etl.errors import PaipaError, StuckWorker, describe, print_traceback
 
 if TYPE_CHECKING:
     import argparse
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    Action = Callable[[argparse.Namespace, Signals], int]
+
 BROKEN_PIPE = 141
-SOON = 0.01  # seconds after which a signal that came at a bad moment is tried again
 OPTIONS = {"from_": "-f jsonl", "to": "-t jsonl"}
 """What an error's parameter is called on the command line."""
-TRIES = 100  # so often at the most: a module of the user's may take for ever to import
-
-
-class Interrupted(BaseException):
-    """A signal asks the run to end."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__()
-        self.number = number
 
 
 def entry() -> None:
@@ -50,18 +40,31 @@ def entry() -> None:
 
 def main(argv: list[str]) -> int:
     """Run the command; the exit code."""
-    arguments: argparse.Namespace | None = None
+    signals = Signals()
     try:
-        _handle_signals()
+        return _main(argv, signals)
+    except Interrupted as late:  # it came when the run had ended, before that was noted
+        return _ended(late, 0)
+
+
+def _main(argv: list[str], signals: Signals) -> int:
+    arguments: argparse.Namespace | None = None
+    process = os.getpid()
+    try:
+        signals.install()
         arguments, action = _parsed(argv)
-        return action(arguments)
+        code = action(arguments, signals)
+        signals.over = True
+        return code
     except BaseException as error:
-        if arguments is None and isinstance(error, SystemExit):  # help, or a complaint
+        signals.over = True
+        # Help, or a complaint; or a process that a step has forked.
+        if isinstance(error, SystemExit) and (arguments is None or os.getpid() != process):
             raise
-        return _ended(error, arguments.verbose if arguments else 0)
+        return _ended(error, 0 if arguments is None else arguments.verbose)
 
 
-def _parsed(argv: list[str]) -> tuple[argparse.Namespace, Callable[[argparse.Namespace], int]]:
+def _parsed(argv: list[str]) -> tuple[argparse.Namespace, Action]:
     """The arguments, and what carries them out."""
     if argv[:1] != ["cleanup"]:
         return parse_arguments(argv), _run
@@ -70,7 +73,7 @@ def _parsed(argv: list[str]) -> tuple[argparse.Namespace, Callable[[argparse.Nam
     return cleanup.parse_arguments(argv[1:]), cleanup.run
 
 
-def _run(arguments: argparse.Namespace) -> int:
+def _run(arguments: argparse.Namespace, signals: Signals) -> int:
     import warnings
 
     from paipa_etl.cli import plan, process, refusals, screen
@@ -87,48 +90,16 @@ def _run(arguments: argparse.Namespace) -> int:
     if plan.is_many(arguments):
         from paipa_etl.cli import transfers
 
-        return transfers.run(pipeline, arguments)
-    return screen.run(pipeline, arguments)
-
-
-def _handle_signals() -> None:
-    """The first signal ends the run and undoes the output; a second Ctrl-C ends at once."""
-    tries = itertools.count()
-
-    def first(number: int, frame: types.FrameType | None) -> None:
-        if _would_be_ignored(frame) and next(tries) < TRIES:
-            signal.signal(signal.SIGALRM, lambda _, frame: first(number, frame))
-            signal.setitimer(signal.ITIMER_REAL, SOON)
-            return
-        for known in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(known, signal.SIG_IGN)
-        signal.signal(signal.SIGINT, second)
-        raise Interrupted(number)
-
-    def second(number: int, frame: types.FrameType | None) -> None:
-        os._exit(128 + number)
-
-    for number in SIGNALS:
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup keeps what it set
-            signal.signal(number, first)
-
-
-def _would_be_ignored(frame: types.FrameType | None) -> bool:
-    """Whether what is raised now gets lost: in a finalizer, or a callback of the import system."""
-    while frame is not None:
-        code = frame.f_code
-        if code.co_name == "__del__" or code.co_filename.startswith("<frozen importlib"):
-            return True
-        frame = frame.f_back
-    return False
+        return transfers.run(pipeline, arguments, signals)
+    return screen.run(pipeline, arguments, signals)
 
 
 def _ended(error: BaseException, verbose: int) -> int:
     """Say what ended the run, and then whether the report is missing; the exit code."""
     missing = error if isinstance(error, ReportMissing) else None
-    failure = missing.failure if missing else error
-    code = _tell(failure, verbose) if failure else 0
-    if missing:
+    failure = error if missing is None else missing.failure
+    code = 0 if failure is None else _tell(failure, verbose)
+    if missing is not None:
         print(f"paipa-etl: {missing}", file=sys.stderr)
         code = code or missing.code or missing.exit_code
     if isinstance(failure, StuckWorker):  # its thread would hold up the interpreter
@@ -140,9 +111,9 @@ def _ended(error: BaseException, verbose: int) -> int:
 def _tell(failure: BaseException, verbose: int) -> int:
     """Say what ended the run; its exit code."""
     match failure:
-        case Interrupted():
+        case Interrupted() | KeyboardInterrupt():
             print("paipa-etl: interrupted before the end of the run", file=sys.stderr)
-            return 128 + failure.number
+            return 128 + getattr(failure, "number", signal.SIGINT)
         case BrokenPipeError():
             from paipa_etl.cli.screen import drop_standard_output
 
@@ -153,10 +124,8 @@ def _tell(failure: BaseException, verbose: int) -> int:
             return 1
         case StuckWorker():
             return _tell_stuck(failure)
-        case Exception():
-            _complain(failure, verbose)
-            return failure.exit_code if isinstance(failure, PaipaError) else 1
-    raise failure
+    _complain(failure, verbose)
+    return failure.exit_code if isinstance(failure, PaipaError) else 1
 
 
 def _tell_stuck(stuck: StuckWorker) -> int:
@@ -170,11 +139,9 @@ def _tell_stuck(stuck: StuckWorker) -> int:
     return cause.exit_code if isinstance(cause, PaipaError) else 1
 
 
-def _complain(error: Exception, verbose: int) -> None:
+def _complain(error: BaseException, verbose: int) -> None:
     if verbose >= 2:
-        import traceback
-
-        traceback.print_exception(error)
+        print_traceback(error)
     option = OPTIONS.get(error.parameter or "") if isinstance(error, PaipaError) else None
     remedy = f" (on the command line: {option})" if option else ""
     print(f"paipa-etl: {describe(error)}{remedy}", file=sys.stderr)

@@ -46,7 +46,7 @@ def _check_report(path: str, pipeline: Pipeline, run: Run) -> None:
     report = write(path, to="lines")
     check_not_same(pipeline.source, report, run, "an input and the report", renamed=False)
     sink = getattr(pipeline.sink, "location", None)
-    if sink and (_is_same_path(sink, target) or is_same_file(sink, target)):
+    if sink is not None and (_is_same_path(sink, target) or is_same_file(sink, target)):
         raise PlanError(f"{target} is both the output and the report")
     number = named_descriptor(target.target)
     if number is not None:

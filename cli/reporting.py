@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -33,10 +34,12 @@ def reported(path: str | None, report: Callable[[], Report], carry_out: Callable
     """
     if path is None:
         return carry_out()
+    process = os.getpid()
     try:
         code = carry_out()
     except BaseException as failure:
-        _write(path, report, failure)
+        if os.getpid() == process:  # else a step has forked, and the report is the parent's
+            _write(path, report, failure)
         raise
     _write(path, report, code=code)
     return code

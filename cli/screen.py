@@ -13,6 +13,7 @@ from typing import TextIO
 from paipa_etl import Pipeline, Report
 from paipa_etl.clash import check_not_same
 from paipa_etl.cli.reporting import reported
+from paipa_etl.cli.signals import Signals
 from paipa_etl.errors import OutputError, shown
 from paipa_etl.run import Run
 from paipa_etl.stores.descriptors import STDOUT, borrowed, write_all
@@ -21,9 +22,10 @@ REJECTS = 4
 FIRST = 5  # records that a dry run shows
 
 
-def run(pipeline: Pipeline, arguments: argparse.Namespace) -> int:
+def run(pipeline: Pipeline, arguments: argparse.Namespace, signals: Signals) -> int:
     """Run the pipeline; tell the report, also into a file, after a failure too; the exit code."""
     this = _new_run(pipeline, arguments)
+    signals.publication = this
 
     def carry_out() -> int:
         report = pipeline.run(this)

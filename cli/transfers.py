@@ -13,12 +13,13 @@ from paipa_etl.cli.progress import LOG_EVERY
 from paipa_etl.cli.refusals import own_files
 from paipa_etl.cli.reporting import reported
 from paipa_etl.cli.screen import REJECTS, form_of
+from paipa_etl.cli.signals import Interrupted, Signals
 from paipa_etl.debugger import Debugger, LiveTable, LogLines
 from paipa_etl.location import parse
 from paipa_etl.transfers import TransferReport, Transfers
 
 
-def run(pipeline: Pipeline, arguments: argparse.Namespace) -> int:
+def run(pipeline: Pipeline, arguments: argparse.Namespace, signals: Signals) -> int:
     """Carry all transfers out; the exit code is the first failure's."""
     form = form_of(arguments)
     debug = arguments.debug and not arguments.quiet
@@ -35,16 +36,22 @@ def run(pipeline: Pipeline, arguments: argparse.Namespace) -> int:
         debugger,
         _spared(arguments),
     )
+    signals.publication = transfers
 
     def carry_out() -> int:
         try:
-            report = transfers.run()
+            transfers.run()
+        except BaseException as error:
+            if not (isinstance(error, Interrupted) and transfers.is_settled):
+                if transfers.report.transferred:  # what is published stays
+                    _tell(transfers.report, arguments, cut=True)
+                raise
         finally:
             if shown:
                 shown.close()
             if debug and asked and debugger and debugger.view:
                 LogLines().finish(debugger.view)
-        return _tell(report, arguments)
+        return _tell(transfers.report, arguments)
 
     return reported(arguments.report, lambda: transfers.report, carry_out)
 
@@ -57,12 +64,12 @@ def _spared(arguments: argparse.Namespace) -> dict[str, str]:
     return {os.path.realpath(path): role for path, role in files}
 
 
-def _tell(report: TransferReport, arguments: argparse.Namespace) -> int:
+def _tell(report: TransferReport, arguments: argparse.Namespace, *, cut: bool = False) -> int:
     """Say what failed, and how much was done; the exit code."""
     for line in report.failures:
         print(f"paipa-etl: failed: {line}", file=sys.stderr)
-    told = report.failed or report.skipped or arguments.verbose or sys.stderr.isatty()
-    if told and not arguments.quiet:
+    told = cut or report.failed or report.skipped or arguments.verbose
+    if (told or sys.stderr.isatty()) and not arguments.quiet:
         print(f"paipa-etl: {report}", file=sys.stderr)
     return report.exit_code or (REJECTS if report.skipped else 0)
 

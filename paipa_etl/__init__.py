@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from paipa_etl.errors import ChangedRecord as ChangedRecord
     from paipa_etl.errors import DamagedInput as DamagedInput
     from paipa_etl.errors import FeedClosed as FeedClosed
+    from paipa_etl.errors import ForkedChild as ForkedChild
     from paipa_etl.errors import InputError as InputError
     from paipa_etl.errors import InputUnavailable as InputUnavailable
     from paipa_etl.errors import MissingDependency as MissingDependency
@@ -40,6 +41,7 @@ _HOMES = {
     "DamagedInput": "errors",
     "Feed": "sources.live",
     "FeedClosed": "errors",
+    "ForkedChild": "errors",
     "InputError": "errors",
     "InputUnavailable": "errors",
     "MissingDependency": "errors",

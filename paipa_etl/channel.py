@@ -176,11 +176,15 @@ class Channel(Waiting, Generic[T]):
         """Nothing more is wanted, what is held is dropped; may be done more than once."""
         with self.lock:
             self.abandoned = self._finished = True
-            dropped, self._parcels, self._open = self._parcels, deque(), None
-            self._begun = 0
+            dropped, self._parcels, self._open, self._begun = self._parcels, deque(), None, 0
             self._givers.wake_all()
             self.takers.wake_all()
         del dropped  # with whatever its records do then, and no lock held
+
+    def disown(self) -> None:
+        """In a forked child: its other end is a thread of the parent's."""
+        self.abandoned = self._finished = True
+        self._parcels, self._open, self._failure = deque(), None, None
 
     def statistics(self) -> Statistics:
         """What went through so far."""
@@ -237,8 +241,7 @@ class Channel(Waiting, Generic[T]):
         batch, count, size = first
         if self._open is batch:
             self._open = None
-        start = self._begun
-        stop = min(start + most, count)
+        start, stop = self._begun, min(self._begun + most, count)
         self._begun = stop
         if stop == count:
             self._begun = 0
@@ -290,10 +293,8 @@ class Channel(Waiting, Generic[T]):
         self._items += count
         self._bytes += size
         self._handed += count
-        if self._items > self._peak_items:
-            self._peak_items = self._items
-        if self._bytes > self._peak_bytes:
-            self._peak_bytes = self._bytes
+        self._peak_items = max(self._peak_items, self._items)
+        self._peak_bytes = max(self._peak_bytes, self._bytes)
         if self.takers.turns:
             self.takers.wake()
 

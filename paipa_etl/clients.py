@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
+
+from paipa_etl import forks
 
 T = TypeVar("T")
 
@@ -14,9 +15,10 @@ class Clients:
     """Made when first asked for, by one thread at a time; closed together."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = forks.lock()
         self._made: dict[Hashable, Any] = {}
         self._closers: list[Callable[[], Any]] = []
+        forks.own(self)
 
     def get(self, key: Hashable, make: Callable[[], T], close: Callable[[T], Any]) -> T:
         """What was made for a key, by this call or an earlier one."""
@@ -27,6 +29,11 @@ class Clients:
                 self._closers.append(lambda: close(made))
             found: T = self._made[key]
             return found
+
+    def disown(self) -> None:
+        """In a forked child: the connections are the parent's."""
+        forks.keep((self._made, self._closers))
+        self._made, self._closers = {}, []
 
     def close(self) -> None:
         """Close all of them, the last one first."""

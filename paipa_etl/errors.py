@@ -13,6 +13,7 @@
     ├── BadRecord               one record cannot be decoded or encoded        exit 1
     ├── ChangedRecord           a filter or tap changed the record it was given exit 1
     ├── FeedClosed              a feed takes no more records                   exit 1
+    ├── ForkedChild             a forked child goes on with its parent's run   exit 1
     └── StuckWorker             a step does not return though its run ended    exit 1
 
 An exception that a step raises is never wrapped: it surfaces as itself, with a
@@ -135,6 +136,17 @@ class FeedClosed(PaipaError):
     """A feed takes no more records: it was finished, or the run that read it has ended."""
 
 
+class ForkedChild(PaipaError):
+    """A forked child goes on with a run, or a sink, of its parent process.
+
+    Only the process that began it reads on, writes and publishes.
+    """
+
+    def __init__(self, what: object, process: int) -> None:
+        problem = f"belongs to process {process}, and this is a child forked from it"
+        super().__init__(f"{what} {problem}: only that process reads on, writes and publishes")
+
+
 class PaipaWarning(UserWarning):
     """Something that is not as it was said to be, and was dealt with."""
 
@@ -165,6 +177,16 @@ def shown(value: object, limit: int = SHOWN) -> str:
     )
     kept = safe.encode("utf-8", "backslashreplace")[:limit].decode("utf-8", "ignore")
     return kept + ("…" if len(text) > limit or kept != safe else "")
+
+
+def print_traceback(error: BaseException) -> None:
+    """Print an exception with its traceback to standard error."""
+    import traceback  # here: most runs fail without one
+
+    try:
+        traceback.print_exception(error)
+    except Exception:  # that module asks for the truth of an exception, which may raise
+        traceback.print_tb(error.__traceback__)
 
 
 class Note(str):

@@ -87,7 +87,7 @@ class Failure:
         while error is not None and id(error) not in seen:
             seen.add(id(error))
             error.__traceback__ = None
-            error = error.__cause__ or error.__context__
+            error = error.__context__ if error.__cause__ is None else error.__cause__
         return replace(self, raw=self.raw and self.raw[:KEPT_RAW])
 
     def __str__(self) -> str:

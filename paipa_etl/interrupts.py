@@ -1,4 +1,4 @@
-"""Interrupts: holding signals back while something must not be left half done."""
+"""Interrupts: holding signals back while something must not be left half done, or is finished."""
 
 from __future__ import annotations
 
@@ -30,16 +30,33 @@ def held_back() -> Generator[None, None, None]:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+@contextmanager
+def put_off() -> Generator[None, None, None]:
+    """Have the first interrupt come behind the block; Ctrl-C after it comes at once.
+
+    For what takes long and is to be finished. Does nothing outside of the main thread, which
+    no interrupt reaches.
+    """
+    keeper = _Keeper(patient=False)
+    try:
+        keeper.take_over()
+        yield
+    finally:
+        keeper.give_back()
+
+
 class _Keeper:
     """Keeps what other threads are given: the kernel hands them what this one has blocked.
 
-    CPython has the main thread handle it, wherever that is.
+    CPython has the main thread handle it, wherever that is. One that is not ``patient``
+    hands over all that came as soon as Ctrl-C follows another interrupt.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, patient: bool = True) -> None:
+        self._patient = patient
         self._handlers: dict[int, Callable[[int, FrameType | None], Any] | int] = {}
         self._taken: list[int] = []
-        self._came: dict[int, FrameType | None] = {}
+        self._came: list[tuple[int, FrameType | None]] = []
         self._keeps = True
 
     def take_over(self) -> None:
@@ -62,8 +79,7 @@ class _Keeper:
             self._restore()
             raise
         finally:
-            for number, frame in self._came.items():
-                self._handle(number, frame)
+            self._hand_over()
 
     def _restore(self) -> None:
         while self._taken:  # the last one first: an interrupt may set what the alarm does
@@ -71,9 +87,15 @@ class _Keeper:
             self._taken.pop()
 
     def _keep(self, number: int, frame: FrameType | None) -> None:
-        if self._keeps:
-            self._came[number] = frame
-        else:
+        self._came.append((number, frame))
+        again = number == signal.SIGINT and len(self._came) > 1
+        if not self._keeps or (again and not self._patient):
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        """Handle what came, in order; what the first handler raises answers all of it."""
+        came, self._came = self._came, []
+        for number, frame in came:
             self._handle(number, frame)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:

@@ -28,7 +28,8 @@ from paipa_etl.resources import check
 from paipa_etl.run import MAX_MEMORY, Run
 from paipa_etl.runners import serial
 from paipa_etl.runners.outcome import Core, carry_out
-from paipa_etl.sinks.files import FileSink, ListSink, write
+from paipa_etl.sinks.files import FileSink, write
+from paipa_etl.sinks.lists import ListSink
 from paipa_etl.sources.files import FileSource
 from paipa_etl.sources.iterables import CallableSource, IterableSource
 from paipa_etl.sources.live import Feed, QueueSource, ending
@@ -143,7 +144,7 @@ class Pipeline:
         published. ``run`` lets a caller read the counts after a failure.
         A ``debugger`` looks at the run: ``report.view`` is what it saw.
         """
-        run = run or self.new_run(debugger=debugger)
+        run = self.new_run(debugger=debugger) if run is None else run
         with ending(self.source, run):
             self._check()
             check_not_same(self.source, self.sink, run)
@@ -153,7 +154,8 @@ class Pipeline:
                 return (*self.texts(steps), describe_sink(self.sink))
 
             with run.watch.watching(run, texts):
-                carry_out(core, self.source, steps, self.sink or Discard(), run)
+                sink = Discard() if self.sink is None else self.sink
+                carry_out(core, self.source, steps, sink, run)
         return run.report()
 
     def texts(self, steps: tuple[Step, ...]) -> tuple[str, tuple[tuple[str, int], ...]]:
@@ -169,7 +171,8 @@ class Pipeline:
         Leaving the block waits for the end (a ``Feed`` or queue that is the source is
         finished first); an exception in it aborts the run.
         """
-        return self._in_background(run or self.new_run(debugger=debugger)).begin()
+        run = self.new_run(debugger=debugger) if run is None else run
+        return self._in_background(run).begin()
 
     def _in_background(self, run: Run) -> StartedRun:
         self._check()
@@ -213,6 +216,9 @@ class Discard:
         """Count records."""
         for _ in records:
             self._run.counts.written += 1
+
+    def prepare(self) -> None:
+        """Nothing is held back."""
 
     def commit(self) -> None:
         """Nothing is published."""
@@ -294,7 +300,7 @@ def describe_source(source: Sources) -> str:
 def describe_sink(sink: Sinks | None) -> str:
     """A sink as the plan shows it."""
     if not isinstance(sink, FileSink):
-        return str(sink) if sink else "nothing (records are consumed)"
+        return str(sink) if sink is not None else "nothing (records are consumed)"
     return f"{sink}  ({_kinds(sink.output_format, sink.output_codec)})"
 
 

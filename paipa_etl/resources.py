@@ -11,10 +11,10 @@ from contextlib import ExitStack, contextmanager
 from copy import copy
 from dataclasses import dataclass
 from functools import partial
-from threading import Lock
 from types import GeneratorType
 from typing import Any, TypeVar
 
+from paipa_etl import forks
 from paipa_etl.errors import PlanError, shown
 
 LOCK = "_lock"  # the ending of a parameter's name that asks for a resource's lock
@@ -141,9 +141,9 @@ class Shared:
     """One resource of a step or of the run: made once, by the first who asks."""
 
     def __init__(self) -> None:
-        self.lock = Lock()
+        self.lock = forks.lock()
         """Goes with the resource, for those who share it."""
-        self._making = Lock()
+        self._making = forks.lock()
         self._made: list[Any] = []
 
     def value(self, make: Callable[[], Any]) -> Any:
@@ -159,10 +159,11 @@ class Resources:
 
     def __init__(self, given: Mapping[str, Any]) -> None:
         self._given = given
-        self._lock = Lock()
+        self._lock = forks.lock()
         self._shared: dict[tuple[object, str], Shared] = {}
         self._stack = ExitStack()
         self._borrowed = False
+        forks.own(self)
 
     def borrowed(self) -> Resources:
         """The same ones, for a part of a run whose end releases nothing."""
@@ -174,7 +175,7 @@ class Resources:
     def lent(self, function: Any, step: object) -> Generator[Any, None, None]:
         """The callable with what it asks for, for one worker of a step, in the worker's thread."""
         known = {**needs_of(function), **self._given}
-        with ExitStack() as stack:
+        with ExitStack() as stack, _left_alone_by_children(stack):
             if _has_set_up(function):
                 self._of((step, ""), lambda: self._set_up(function))
             lent: dict[str, Any] = {}
@@ -210,10 +211,25 @@ class Resources:
         if callable(getattr(function, "teardown", None)):
             self._stack.callback(function.teardown)
 
+    def disown(self) -> None:
+        """In a forked child: the parent releases them."""
+        forks.keep(self._stack.pop_all())
+
     def release(self) -> None:
         """Release what steps and the run share, last made first; raises what that raises."""
         if not self._borrowed:
             self._stack.close()
+
+
+@contextmanager
+def _left_alone_by_children(stack: ExitStack) -> Generator[None, None, None]:
+    """Have a forked child release nothing of a stack that its parent made."""
+    process = forks.generation
+    try:
+        yield
+    finally:
+        if forks.generation != process:
+            forks.keep(stack.pop_all())
 
 
 def made(make: Any, stack: ExitStack) -> Any:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
-from itertools import chain
-from operator import length_hint
 from typing import Any
 
 from paipa_etl.background import AHEAD, BEHIND, EventLoop, join
 from paipa_etl.channel import MAX_BYTES
 from paipa_etl.clients import Clients
 from paipa_etl.clock import Clock
-from paipa_etl.errors import BadRecord, Word, describe, never_stop
-from paipa_etl.failures import ErrorPolicy, Failure, InFlight, Place
-from paipa_etl.formats.batch import Batch
-from paipa_etl.formats.places import SourceBlock
+from paipa_etl.cursor import Cursor
+from paipa_etl.errors import ForkedChild, Word, describe, never_stop
+from paipa_etl.failures import ErrorPolicy, Failure
+from paipa_etl.interrupts import put_off
 from paipa_etl.metering.watch import UNWATCHED, Unwatched
 from paipa_etl.report import Counts, Report, StepCount, report_of
 from paipa_etl.resources import Resources
@@ -34,7 +33,7 @@ def close(flow: object) -> None:
         method()
 
 
-class Run:
+class Run(Cursor):
     """One run; made by a runner (or by a ready step that is used alone), never shared.
 
     ``idle`` is called when the input is silent, so that what was read can be shown before
@@ -55,7 +54,7 @@ class Run:
         self.policy = ErrorPolicy(on_error)
         self.counts = Counts()
         self.counts.unread = self._unread
-        self.resources = Resources(resources or {})
+        self.resources = Resources({} if resources is None else resources)
         self.loop = EventLoop()
         """Where coroutine functions run; its thread starts with the first of them."""
         self.stop = Stop()
@@ -65,7 +64,7 @@ class Run:
         """Heard by live sources: they end when they are empty."""
         self.aborted = Stop()
         """Heard by what waits for an output's store: nothing is going to be published."""
-        self.clients = clients or Clients()
+        self.clients = Clients() if clients is None else clients
         """What stores keep open; lent by another run where it was given."""
         self._lent = clients is not None
         self.before: Run | None = None
@@ -80,6 +79,14 @@ class Run:
         """Whether threads of this run's own may read ahead and write behind."""
         self.threads = threads
         """Whether they are wanted: a run among many leaves the waiting to the others."""
+        self.is_publishing = False
+        """Whether the output is being published at this moment."""
+        self.published = False
+        """Whether the output is published, whatever is raised afterwards."""
+        self._settled: dict[str, bool] = {}
+        self.process = os.getpid()
+        self.must_finish: Callable[[], bool] = lambda: False
+        """Whether a worker does what is finished however long it takes: publishing."""
         self.before_commit: Callable[[], None] = lambda: None
         """Called when all is written and nothing published: may raise."""
         self.max_memory = max_memory
@@ -89,26 +96,14 @@ class Run:
         self.watch = watch
         """Who is told whose time it is; a debugger, or nobody."""
         self.idle: Callable[[], None] = lambda: None
-        self.clock = clock or Clock()
+        self.clock = Clock() if clock is None else clock
         self.started = self.clock.now()
-        self.where: Callable[[], InFlight] = self._where
-        """Tells the record in flight of the thread."""
-        self.entered = 0
-        """How many records were handed to the steps, those of the batch in flight among them."""
-        self.batch: Batch | None = None
-        self._rest: Iterator[Any] = iter(())
-        self._position = 0
-        self._block: SourceBlock | None = None
-        """The block in flight, of which one record after the other is decoded."""
-        self._passed_over = 0
-        """Raw bytes of the block so far that hold no record."""
+        self.start_over()
 
     def branch(self) -> Run:
         """The same run for another thread, which has another record in flight."""
         branch = copy(self)
-        branch.batch, branch._rest, branch._position, branch.entered = None, iter(()), 0, 0
-        branch._passed_over = 0
-        branch.where = branch._where
+        branch.start_over()
         return branch
 
     def behind(self) -> Run:
@@ -135,45 +130,6 @@ class Run:
         """What of a usual budget in bytes there is in this run."""
         return max(int(budget * self.scale), 1)
 
-    # The record in flight: a thread pulls one at a time, so the last one that was handed
-    # out is the one that a step is working on.
-
-    def records(self, batches: Iterable[Batch]) -> Iterator[Any]:
-        """The records of batches, one by one, each the record in flight while it is used."""
-        return chain.from_iterable(map(self.enter, batches))
-
-    def enter(self, batch: Batch) -> Iterator[Any]:
-        """Iterate over a batch's records as the records in flight."""
-        self.entered += len(batch)
-        self.batch, self._rest = batch, iter(batch.records or ())
-        self._passed_over = 0
-        return self._rest
-
-    def enter_rows(self, block: SourceBlock) -> Iterator[bytes]:
-        """Iterate over the raw bytes of a block's records as the records in flight."""
-        raws = block.rows.raws
-        count = len(raws)
-        self.counts.read += count
-        self.entered += count
-        self.batch = Batch(block.places, None, raws, range(count), count)
-        self._block, self._passed_over, self._rest = block, 0, iter(raws)
-        return self._rest
-
-    def pass_over(self) -> None:
-        """The raw bytes in flight hold no record."""
-        assert self._block is not None
-        self._passed_over += 1
-        self._block.count -= 1
-        self.counts.read -= 1
-        self.entered -= 1
-
-    def bad_record(self, error: BadRecord, raw: bytes) -> None:
-        """The record in flight cannot be decoded: raise, or count it as bad."""
-        self.counts.read -= 1
-        self.entered -= 1
-        self.policy.decide(Failure(error, "", self.where().place, raw))
-        self.counts.bad += 1
-
     def counted(
         self, records: Iterable[Any], until: Stop | None = None
     ) -> Generator[Any, None, None]:
@@ -181,7 +137,7 @@ class Run:
 
         ``until``: what ends the reading before its records do, where that is not as usual.
         """
-        until = until or self.reading_stop
+        until = self.reading_stop if until is None else until
         self.batch = None
         try:
             # Looked at before the next one is asked for: a record that was taken is not lost.
@@ -214,35 +170,6 @@ class Run:
             self.policy.settle(error)
             raise
 
-    def _unread(self) -> int:
-        return length_hint(self._rest)
-
-    def handed(self) -> int:
-        """How many records the steps of this thread have taken."""
-        return self.entered - length_hint(self._rest)
-
-    @property
-    def index(self) -> int:
-        """The place of the record in flight among those of its block, or of its source."""
-        if self.batch is None:
-            return self._position - 1
-        return self.batch.indices[self._at] - self._passed_over
-
-    @property
-    def _at(self) -> int:
-        assert self.batch is not None
-        return len(self.batch) - length_hint(self._rest) - 1
-
-    @property
-    def raw(self) -> bytes | None:
-        """The raw bytes of the record in flight, where they are known."""
-        return None if self.batch is None else self.batch.raw_of(self._at)
-
-    def _where(self) -> InFlight:
-        if self.batch is None:
-            return InFlight(Place(self._position))
-        return InFlight(self.batch.places.of(self.index), self.raw)
-
     def is_word(self, error: BaseException) -> bool:
         """Whether it says that the run ends, and is no error; else a user's code raised it."""
         return isinstance(error, Word) and self.stop.is_set
@@ -266,9 +193,48 @@ class Run:
             self.before.end()
 
     def abort(self) -> None:
-        """End everything, what waits for the output's store too."""
-        self.aborted.set()
+        """End everything, what waits for the output's store too; publishing that began goes on."""
+        if not self._settle(published=False):
+            self.aborted.set()
         self.end()
+
+    def _settle(self, *, published: bool) -> bool:
+        """Whether the output is published: the first of all threads to say so decides."""
+        return self._settled.setdefault("published", published)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether publishing has begun; from then on an interrupt changes nothing."""
+        return self._settled.get("published", False)
+
+    @contextmanager
+    def in_one_process(self) -> Generator[None, None, None]:
+        """Raise ``ForkedChild`` where a forked child went on with the run, and was stopped."""
+        try:
+            yield
+        except Word:
+            if self.stop.is_foreign:
+                raise ForkedChild("this run", self.process) from None
+            raise
+
+    @contextmanager
+    def publishing(self) -> Generator[None, None, None]:
+        """Finish the block, which publishes: an interrupt is raised behind it, a second at once.
+
+        Raises ``Stopped`` where the run was aborted before.
+        """
+        with put_off():
+            if not self._settle(published=True):
+                raise Stopped
+            self.is_publishing = True
+            try:
+                yield
+                self.published = True
+            except KeyboardInterrupt as error:
+                error.add_note("the output was being published: it may be there")
+                raise
+            finally:
+                self.is_publishing = False
 
     def close(self) -> None:
         """Give back what the run itself holds open; nothing waits any more."""

@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 
+from paipa_etl import forks
 from paipa_etl.errors import Word
 
 
@@ -22,11 +23,14 @@ class Stop:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = forks.lock()
         self.is_set = False
         """Whether the end is wished for."""
+        self.is_foreign = False
+        """Whether this is a forked child: what waits for it is in another process."""
         self._pipe: tuple[int, int] | None = None
         self._wakers: list[Callable[[], None]] = []
+        forks.own(self)
 
     def set(self) -> None:
         """Wish for the end, and wake every wait; more than once is as once."""
@@ -34,7 +38,7 @@ class Stop:
             self.is_set = True
             if self._pipe:
                 os.write(self._pipe[1], b"!")
-            wakers = tuple(self._wakers)
+            wakers = () if self.is_foreign else tuple(self._wakers)
         for wake in wakers:
             with contextlib.suppress(OSError, RuntimeError):  # gone, or woken already
                 wake()
@@ -70,6 +74,11 @@ class Stop:
         finally:
             with self._lock:
                 self._wakers.remove(wake)
+
+    def disown(self) -> None:
+        """In a forked child: nothing goes on, and nobody in the parent is woken."""
+        self.is_foreign = self.is_set = True
+        self.close()
 
     def close(self) -> None:
         """Give the descriptors back; nothing waits any more."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 
+from paipa_etl import forks
 from paipa_etl.metering.watch import ELSE, SINK, Owner, Unwatched
 from paipa_etl.report import Counts, Report, StepCount, StepReport
 from paipa_etl.run import Run
@@ -24,7 +24,7 @@ class Together:
         self._ended = Report(steps=[StepReport(step.name, 0, 0, False) for step in self._steps])
         self._bad = self._unencodable = 0
         self._runs: list[Run] = []
-        self._lock = threading.Lock()
+        self._lock = forks.lock()
 
     def carry_out(self, run: Run, action: Callable[[Run], Report]) -> Report:
         """One of the runs, in this thread; of one that fails, nothing was published."""
@@ -39,7 +39,7 @@ class Together:
         finally:
             with self._lock:
                 self._runs.remove(run)
-                self._end(run, report or _unpublished(run.report()))
+                self._end(run, _unpublished(run.report()) if report is None else report)
 
     def _whose(self, run: Run, owner: Owner) -> Owner:
         """The step of the plan that a step of one of the runs is; a hidden one is nobody's line."""
@@ -68,6 +68,16 @@ class Together:
             total.records_out += step.records_out
             total.retried += step.retried
             total.opaque = step.opaque
+
+    @property
+    def is_publishing(self) -> bool:
+        """Whether one of the runs publishes its output at this moment."""
+        return any(run.is_publishing for run in tuple(self._runs))
+
+    @property
+    def settled(self) -> int:
+        """How many of the runs that go on have begun to publish. A signal handler may ask."""
+        return sum(run.is_settled for run in tuple(self._runs))
 
     def report(self) -> Report:
         """The sums of all that was done so far."""

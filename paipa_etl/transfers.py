@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from paipa_etl import steps
+from paipa_etl import forks, steps
 from paipa_etl.errors import (
     BadRecord,
     DamagedInput,
@@ -126,10 +125,12 @@ class Transfers:
         hidden = 1 if plan.steps else 0  # what every run of ours has before the plan's own steps
         self._together = Together(self._watch, map(str, plan.expanded()), hidden)
         self._transfers = transfers
-        self.report, self._lock, self._heard = TransferReport(), threading.Lock(), heard
+        self._run.must_finish = lambda: self.is_publishing
+        self.report, self._lock, self._heard = TransferReport(), forks.lock(), heard
         self._ending = flatten_steps(steps.tap(self._check_end))[0]
         self._planned: set[int] = set()
         self._real_folder = lru_cache(FOLDERS)(os.path.realpath)
+        self._checked = False
         self._kept: list[Job] | None = []
         """All jobs, where they are few enough not to be listed twice."""
 
@@ -137,6 +138,7 @@ class Transfers:
         """Check all names, then carry out every run."""
         try:
             self._check()
+            self._checked = True
             with self._watch.watching(self._together, self._texts):
                 self._outer.run(self._run)
         finally:
@@ -145,6 +147,18 @@ class Transfers:
             self.report.steps = self._together.report().steps
             self._run.clients.close()
         return self.report
+
+    @property
+    def is_publishing(self) -> bool:
+        """Whether an output is being published at this moment."""
+        return self._together.is_publishing
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether every transfer has ended or publishes: an interrupt changes nothing any more."""
+        report = self.report
+        ended = report.transferred + report.failed + report.already_done
+        return self._checked and ended + self._together.settled >= len(self._planned)
 
     def _texts(self) -> tuple[Any, ...]:
         plan = self._plan
@@ -294,5 +308,5 @@ class Transfers:
             for name, count in counts.items():
                 setattr(self.report, name, getattr(self.report, name) + count)
             self.report.seconds = self._run.clock.now() - self._run.started
-            if self._heard:
+            if self._heard is not None:
                 self._heard(self.report)

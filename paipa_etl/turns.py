@@ -9,6 +9,7 @@ from threading import Lock, current_thread, main_thread
 from time import perf_counter
 from typing import TYPE_CHECKING, TypeVar
 
+from paipa_etl import forks
 from paipa_etl.errors import Word
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ class Waiting:
     """A lock, and how to wait, in a line, for what can be done while it is held."""
 
     def __init__(self) -> None:
-        self.lock = Lock()
+        self.lock = forks.lock()
 
     def until(self, line: Line, attempt: Callable[[], R | None], timeout: float | None = None) -> R:
         """Try, and try again whenever it is one's turn; whatever ends it, the turn is passed on."""

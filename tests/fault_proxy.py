@@ -25,7 +25,8 @@ class Fault:
     """What happens to one request: once ``after`` bytes of its answer have passed.
 
     ``action``: "reset" the connection, "cut" it without a word, "stall", "lose" the whole
-    answer of a request that the store has carried out, or send ``answer`` instead of asking.
+    answer of a request that the store has carried out, send ``answer`` instead of asking, or
+    "hold" the request itself until the proxy is told to ``release`` it.
     """
 
     action: str
@@ -57,6 +58,7 @@ class FaultProxy:
         self.plan: Plan = lambda number, head: None
         self.requests: list[bytes] = []
         """The first lines of what was asked for."""
+        self.held = self._released = False
         self.bytes_down = 0
         self.open = self.most_open = 0
         self._loop = asyncio.new_event_loop()
@@ -76,7 +78,17 @@ class FaultProxy:
     def reset(self, plan: Plan | None = None) -> None:
         """Begin to count anew, under another plan."""
         self.requests, self.bytes_down = [], 0
+        self.held = self._released = False
         self.plan = plan or (lambda number, head: None)
+
+    def release(self) -> None:
+        """Let the requests go on that are held."""
+        self._released = True
+
+    async def _hold(self) -> None:
+        self.held = True
+        while not self._released:
+            await asyncio.sleep(0.01)
 
     def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -157,6 +169,9 @@ class FaultProxy:
                         left -= len(piece)
                 passing.say(fault.answer)
                 return
+            if fault is not None and fault.action == "hold":
+                await self._hold()
+                fault = None
             passing.begin(fault)
             writer.write(head)
             while left:

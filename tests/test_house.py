@@ -23,11 +23,12 @@ RANKS = [
     {"sources", "sinks", "steps"},
     {"stores"},
     {"run"},
+    {"cursor"},
     {"background"},
     {"channel", "clients", "clock", "report", "resources", "retries", "waits"},
     {"stop", "suffixes", "turns"},
     {"formats", "codecs", "location", "metering"},
-    {"failures"},
+    {"failures", "forks"},
     {"errors", "interrupts"},
 ]
 FILES = [*sorted((ROOT / "paipa_etl").rglob("*.py")), *sorted((ROOT / "cli").glob("*.py"))]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import fcntl
 import os
+import random
 import signal
 import subprocess
 import termios
@@ -18,6 +19,9 @@ from conftest import COMMAND, SAMPLE
 
 SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 SAID = b"paipa-etl: interrupted before the end of the run\n"
+TWICE = b"paipa-etl: interrupted twice, ended at once: "
+TIMES = int(os.environ.get("PAIPA_SIGNAL_TIMES", "30"))
+"""How often a test sends signals at moments of which there are many; 120 and more find more."""
 STEPS = """\
 import time
 from pathlib import Path
@@ -194,3 +198,184 @@ def test_at_any_moment_there_is_the_old_or_the_whole_output(tmp_path: Path, dela
         assert process.wait(20) in (0, 143, -signal.SIGTERM)
     assert (tmp_path / "out.jsonl").read_bytes() in (b"old", b"1\n" * 1000)
     assert not temporary(tmp_path)
+
+
+def handles(process: subprocess.Popen[bytes]) -> bool:
+    """Whether our handlers are there: before, a signal ends the process as the system has it."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    (mask,) = [line for line in status.splitlines() if line.startswith("SigCgt")] or ["Sig 0"]
+    return process.poll() is not None or bool(int(mask.split()[1], 16) & 1 << signal.SIGHUP - 1)
+
+
+MOMENTS = {
+    "copy": [],
+    "records": ["--map", "lambda r: dict(n=r)"],
+    "in a step": ["--map", "lambda r: __import__('time').sleep(0.005) or r"],
+    "threads": ["--map", "lambda r: r@2", "--filter", "lambda r: True@2"],
+    "in a worker": ["--map", "lambda r: __import__('time').sleep(0.005) or r@2"],
+    "coroutines": ["--map", "steps_of:later@4"],
+}
+LATER = (
+    "import asyncio\nasync def later(record):\n    await asyncio.sleep(0.01)\n    return record\n"
+)
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_twice_at_any_moment(tmp_path: Path, moment: str, first: int) -> None:
+    """What is said, the exit code and the output agree; two interrupts never meet in the clean-up.
+
+    Moments are drawn anew in each run of the suite: no assertion depends on them.
+    """
+    (tmp_path / "steps_of.py").write_text(LATER)
+    (tmp_path / "in.jsonl").write_bytes(b"1\n" * 40)
+    for k in range(max(TIMES // 6, 2)):
+        seed = random.randrange(1 << 30)
+        moments, second = random.Random(seed), signal.SIGINT if k % 2 == 0 else first
+        with running(tmp_path, "in.jsonl", "out.jsonl", *MOMENTS[moment]) as process:
+            wait_for(lambda process=process: handles(process))  # type: ignore[misc]
+            time.sleep(moments.uniform(0, 0.3))
+            process.send_signal(first)
+            time.sleep(moments.uniform(0, 0.05))
+            process.send_signal(second)
+            code = process.wait(30)
+            assert process.stderr
+            said = process.stderr.read()
+        published = (tmp_path / "out.jsonl").read_bytes() != b"old"
+        told = (seed, code, said)
+        assert b"Traceback" not in said, told
+        assert b"Exception ignored" not in said, told
+        if said.startswith(TWICE):
+            assert code == 130, told
+            assert (b"the output is published" in said) is published, told
+            for left in temporary(tmp_path):
+                left.unlink()
+        elif said:
+            assert said == SAID, told
+            assert code in (128 + first, 128 + second), told
+            assert not published, told
+        else:
+            assert code == 0, told
+            assert published, told
+        assert not temporary(tmp_path), told
+
+
+OFTEN = """\
+import gc, os, signal, time, weakref
+def send(*numbers):
+    for number in numbers:
+        os.kill(os.getpid(), number)
+class Finalized:
+    def __init__(self, *numbers):
+        self.numbers = numbers
+    def __del__(self):
+        send(*self.numbers)
+        time.sleep(0.05)
+class Plain:
+    pass
+def slow_end(records):
+    try:
+        yield from records
+    finally:
+        time.sleep(0.2)
+        with open('closed', 'w') as file:
+            file.write('closed')
+def deferred(record):
+    Finalized(FIRST)
+    time.sleep(0.1)
+    return record
+def deferred_twice(record):
+    Finalized(FIRST)
+    send(SECOND)
+    time.sleep(0.1)
+    return record
+def both_deferred(record):
+    Finalized(FIRST, SECOND)
+    time.sleep(0.1)
+    return record
+def in_a_callback(record):
+    plain = Plain()
+    reference = weakref.ref(plain, lambda _: send(FIRST))
+    del plain
+    time.sleep(0.1)
+    return record
+def in_the_collector(record):
+    def collected(phase, info):
+        gc.callbacks.remove(collected)
+        send(FIRST)
+    gc.callbacks.append(collected)
+    gc.collect()
+    time.sleep(0.1)
+    return record
+def in_a_generator(record):
+    def wait():
+        try:
+            yield 1
+        finally:
+            send(FIRST)
+    next(wait())
+    time.sleep(0.1)
+    return record
+"""
+
+
+def sending(tmp_path: Path, step: str, first: int, second: int) -> tuple[int, bytes]:
+    """A run whose step sends the signals; a step upstream takes long to end."""
+    made = OFTEN.replace("FIRST", str(int(first))).replace("SECOND", str(int(second)))
+    (tmp_path / "often.py").write_text(made)
+    (tmp_path / "in.jsonl").write_bytes(b"1\n2\n")
+    words = ["in.jsonl", "out.jsonl", "--step", "often:slow_end", "--map", f"often:{step}"]
+    with running(tmp_path, *words) as process:
+        code = process.wait(30)
+        assert process.stderr
+        return code, process.stderr.read()
+
+
+LOSING = ["deferred", "in_a_callback", "in_the_collector", "in_a_generator"]
+
+
+@pytest.mark.parametrize(("number", "code"), SIGNALS)
+@pytest.mark.parametrize("step", LOSING)
+def test_an_interrupt_that_would_be_lost_is_raised_later_and_once(
+    tmp_path: Path, step: str, number: int, code: int
+) -> None:
+    assert sending(tmp_path, step, number, number) == (code, SAID)
+    assert (tmp_path / "closed").read_text() == "closed"
+    assert (tmp_path / "out.jsonl").read_bytes() == b"old"
+    assert not temporary(tmp_path)
+
+
+@pytest.mark.parametrize("step", ["deferred_twice", "both_deferred"])
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_second_signal_while_the_first_is_deferred(
+    tmp_path: Path, step: str, first: int, second: int
+) -> None:
+    code, said = sending(tmp_path, step, first, second)
+    if second == signal.SIGINT:
+        assert code == 130
+        assert said.startswith(TWICE)
+    else:
+        assert (code, said) == (128 + first, SAID)
+        assert (tmp_path / "closed").read_text() == "closed"
+    for left in temporary(tmp_path):
+        assert second == signal.SIGINT
+        left.unlink()
+    assert (tmp_path / "out.jsonl").read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("raised", ["KeyboardInterrupt", "GeneratorExit", "BaseException"])
+@pytest.mark.parametrize("workers", ["", "@2"])
+def test_what_a_step_raises_ends_without_a_traceback(
+    tmp_path: Path, raised: str, workers: str
+) -> None:
+    (tmp_path / "in.jsonl").write_bytes(b"1\n")
+    (tmp_path / "raising.py").write_text(f"def fail(record):\n    raise {raised}()\n")
+    words = ["in.jsonl", "out.jsonl", "--map", f"raising:fail{workers}"]
+    with running(tmp_path, *words) as process:
+        assert process.wait(30) == (130 if raised == "KeyboardInterrupt" else 1)
+        assert process.stderr
+        said = process.stderr.read()
+    assert said.startswith(b"paipa-etl: ")
+    assert b"Traceback" not in said
+    assert (tmp_path / "out.jsonl").read_bytes() == b"old"

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from typing import Generic, TypeVar
 
+from paipa_etl import forks
 from paipa_etl.background.threads import join, join_waking, start, surely
 from paipa_etl.channel import Abandoned, Channel, Finished
 from paipa_etl.stop import Stop
@@ -30,7 +31,7 @@ class Ahead(Generic[T]):
         stop: Stop,
         channel: Channel[T],
     ) -> None:
-        self._stop, self._channel = stop, channel
+        self._stop, self._channel = stop, forks.own(channel)
         words = (items, size, self._channel)
         self._thread = threading.Thread(target=_pump, args=words, name="paipa-read-ahead")
 
@@ -115,5 +116,5 @@ def _pump(items: Generator[T, None, None], size: Callable[[T], int], channel: Ch
         try:
             items.close()
         except BaseException as error:
-            failure = failure or error
+            failure = error if failure is None else failure
         channel.finish(failure)

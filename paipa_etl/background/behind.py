@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from paipa_etl import forks
 from paipa_etl.background.threads import join, join_waking, start, surely
 from paipa_etl.channel import Abandoned, Channel, Finished
 from paipa_etl.stop import Stop
@@ -62,7 +63,7 @@ class WriteBehind:
 
     def __init__(self, output: Output, limit: int = BEHIND) -> None:
         self._output = output
-        self.channel: Channel[Callable[[], Any]] = Channel(limit)
+        self.channel: Channel[Callable[[], Any]] = forks.own(Channel(limit))
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._work, name="paipa-write-behind")
         self._begun = False

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from paipa_etl import forks
 from paipa_etl.background.threads import start
 from paipa_etl.stop import Stopped
 
@@ -20,12 +22,13 @@ class EventLoop:
     """The event loop of a run, in a thread of its own that starts when it is first needed."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = forks.lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ended: asyncio.Event | None = None
         self._closed = False
         self.thread = threading.Thread(target=self._serve, name="paipa-event-loop")
         self._ready = threading.Event()
+        forks.own(self)
 
     def call(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """Run a coroutine to its end, and give what it returns; raises ``Stopped`` at the run's."""
@@ -74,6 +77,19 @@ class EventLoop:
         with asyncio.Runner() as runner:
             runner.run(until_closed())
 
+    def disown(self) -> None:
+        """In a forked child: its thread is not there, and its descriptors are the parent's.
+
+        A coroutine that forked must not turn the loop, which shares the parent's epoll object:
+        its child ends when it would.
+        """
+        self._closed = True
+        if self._loop is not None:
+            forks.keep(self._loop)
+            if threading.current_thread() is self.thread:
+                self._loop.call_soon(os._exit, 1)
+        self._loop = None
+
     def close(self) -> None:
         """Cancel what still runs and end the thread, which the caller may join."""
         with self._lock:
@@ -83,8 +99,16 @@ class EventLoop:
 
 
 async def _caught(coroutine: Coroutine[Any, Any, T]) -> tuple[T | None, BaseException | None]:
-    """What a coroutine returns; or an exit that it raises, which would end the loop's thread."""
+    """What a coroutine returns, and what it raises.
+
+    An exit would end the loop's thread; and a ``concurrent.futures.Future`` does not raise an
+    exception that is false, but gives None.
+    """
+    from asyncio import CancelledError
+
     try:
         return await coroutine, None
-    except (SystemExit, KeyboardInterrupt) as error:
+    except CancelledError:
+        raise
+    except BaseException as error:
         return None, error

@@ -154,7 +154,7 @@ class LogLines(Reporter):
         head = f"{view.seconds:.1f} s, cpu {view.cpu:.1f} s, {size(view.memory)} resident"
         lines = [head, *aligned(table(view)), *more]
         # Looked up now: whoever replaces it means the lines too. One write: no other comes between.
-        file = self._file or sys.stderr
+        file = sys.stderr if self._file is None else self._file
         print(spelled("\n".join(lines), file.encoding), file=file, flush=True)
 
 
@@ -170,6 +170,7 @@ class JsonLines(Reporter):
 
         told = view.to_dict()
         del told["samples"], told["machine"]
-        print(json.dumps(told, ensure_ascii=False), file=self._file or sys.stderr, flush=True)
+        file = sys.stderr if self._file is None else self._file
+        print(json.dumps(told, ensure_ascii=False), file=file, flush=True)
 
     finish = update

@@ -29,7 +29,7 @@ class LiveTable(Reporter):
 
     def begin(self, view: View) -> None:
         """Take the last lines of the terminal."""
-        file = self._file or sys.stderr
+        file = sys.stderr if self._file is None else self._file
         console = _console(file)
         if console is None:
             self._lines = LogLines(self._file)

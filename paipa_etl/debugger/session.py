@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from types import NoneType
 from typing import Any
 
+from paipa_etl import forks
 from paipa_etl.background import Ticking
 from paipa_etl.debugger.observed import (
     Observed,
@@ -50,7 +51,7 @@ class Debugger:
         clock: Callable[[], int] | None = None,
     ) -> None:
         self.reporters = tuple(reporters)
-        self.counters = dict(counters or {})
+        self.counters = {} if counters is None else dict(counters)
         self.count_lists, self.clock = count_lists, clock
         self.view: View | None = None
         """What was seen of the last run that is over."""
@@ -78,10 +79,15 @@ class Session(Watch):
         self._run: Observed
         self._plan = Plan("", (), "")
         self._ticking = Ticking(self._look, TICK, "debugger")
-        self._nanoseconds = debugger.clock or time.perf_counter_ns
+        self._nanoseconds = debugger.clock if debugger.clock is not None else time.perf_counter_ns
         self._began = self._cpu = self._seconds = 0.0
         self._final: View | None = None
         self.goes_on = False
+        forks.own(self)
+
+    def disown(self) -> None:
+        """In a forked child: the parent goes on to tell them."""
+        self._reporters.clear()
 
     @contextmanager
     def watching(

@@ -11,10 +11,10 @@ from __future__ import annotations
 import json
 import re
 import sys
-import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from paipa_etl import forks
 from paipa_etl.errors import BadRecord, shown
 from paipa_etl.formats.kernel import appender, holds_nan
 from paipa_etl.formats.nesting import MAX_DEPTH, depth, may_be_deep
@@ -131,7 +131,7 @@ def _other(value: Any) -> Any:
 _STANDARD = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_other
 )
-_raised = threading.Lock()
+_raised = forks.lock()
 
 
 def _deeply(function: Callable[[Any], T], argument: Any) -> T:

@@ -123,12 +123,12 @@ class Strand:
         counting: Callable[[Account], None] | None = None,
     ) -> None:
         self.current = base
-        self.clock = clock or perf_counter_ns
+        self.clock = perf_counter_ns if clock is None else clock
         self.look, self.counting = look, counting
         self.boundaries = 1
         """How many iterators of this thread are watched."""
         self.last = self._rested = self.clock()
-        self.due = 0 if counting else self._rested
+        self.due = 0 if counting is not None else self._rested
         """From when on a switch is looked at closely."""
 
     def switch(self, account: Account) -> Account:

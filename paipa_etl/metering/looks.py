@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from time import perf_counter_ns, thread_time_ns
 
+from paipa_etl import forks
 from paipa_etl.errors import PaipaWarning, describe, shown
 from paipa_etl.metering.meter import Account, peek, peek_open
 
@@ -194,7 +195,7 @@ class Delays:
 
     def __init__(self) -> None:
         self._here = threading.local()
-        self._lock = threading.Lock()
+        self._lock = forks.lock()
         self.nanoseconds = 0
 
     def look(self) -> None:
@@ -221,7 +222,7 @@ class Memory:
             self._file = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             self._file = -1
-        self._lock = threading.Lock()
+        self._lock = forks.lock()
         self._seen = self.held()
         self._aside = 0
 

@@ -15,6 +15,7 @@ from functools import partial
 from itertools import chain
 from typing import Any, Protocol
 
+from paipa_etl import forks
 from paipa_etl.metering.looks import Counters, Delays, Look, Memory, ThreadTime, Worker
 from paipa_etl.metering.meter import Account, Probe, Strand, probed_call
 from paipa_etl.metering.totals import Total
@@ -115,7 +116,7 @@ class Watch(Unwatched):
         lists: bool = False,
         clock: Callable[[], int] | None = None,
     ) -> None:
-        self.counters = Counters(counters or {})
+        self.counters = Counters({} if counters is None else counters)
         self.clock = clock
         self.queues: list[Queue] = []
         self.passing: Callable[[], None] = lambda: None
@@ -125,7 +126,7 @@ class Watch(Unwatched):
         self._ended: defaultdict[Key, Total] = defaultdict(Total)
         self._threads: list[ThreadAccounts] = []
         self._here = threading.local()
-        self._lock = threading.Lock()
+        self._lock = forks.lock()
         self.delays = Delays()
         self.memory = Memory()
 

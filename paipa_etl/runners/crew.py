@@ -10,6 +10,7 @@ from functools import partial
 from types import TracebackType
 from typing import NoReturn
 
+from paipa_etl import forks
 from paipa_etl.background import join, start, surely
 from paipa_etl.channel import Abandoned, Channel
 from paipa_etl.errors import StuckWorker, describe
@@ -32,7 +33,7 @@ class Crew:
         self.channels: list[Channel[Batch]] = []
         self.windows: list[Window] = []
         self._threads: list[threading.Thread] = []
-        self._lock = threading.Lock()
+        self._lock = forks.lock()
         self._traceback: TracebackType | None = None
         self._bell = threading.Lock()
         self._bell.acquire()
@@ -41,7 +42,8 @@ class Crew:
 
     def add(self, target: Callable[[], None], name: str) -> None:
         """One more thread, which starts with the others."""
-        self._threads.append(threading.Thread(target=target, name=f"paipa-{name}"))
+        work = forks.thread_target(target, self._first)
+        self._threads.append(threading.Thread(target=work, name=f"paipa-{name}"))
 
     def start(self) -> None:
         """Start all threads."""
@@ -89,6 +91,9 @@ class Crew:
             raise first.with_traceback(self._traceback) if first is failures[0] else first
         finally:
             first.__context__ = context  # it was not raised while something else was handled
+
+    def _first(self) -> BaseException | None:
+        return self.run.failures[0] if self.run.failures else None
 
     # What is held up.
 
@@ -162,6 +167,9 @@ class Crew:
         threads = [*self._threads, self.run.loop.thread]
         for thread in threads:
             join(thread, max(end - clock.now(), 0))
+            while thread.is_alive() and self.run.must_finish():
+                end = clock.now() + GRACE
+                join(thread, GRACE)
         here = threading.current_thread()
         return [thread for thread in threads if thread.is_alive() and thread is not here]
 

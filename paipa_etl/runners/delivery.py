@@ -84,7 +84,8 @@ class Deliveries:
     def end(self, failure: BaseException | None) -> None:
         """No worker is left; behind what is being handed on, the next channel comes to its end."""
         with self.inlet.lock:
-            self._ended, self.failure = True, self.failure or failure
+            self._ended = True
+            self.failure = failure if self.failure is None else self.failure
             if self._delivering:  # the watch does, and ends it afterwards
                 return
         self.outlet.finish(self.failure)

@@ -12,9 +12,10 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from paipa_etl import forks
 from paipa_etl.background import start
 
-_lock = threading.Lock()
+_lock = forks.lock()
 _live: dict[object, tuple[threading.Thread, Callable[[], None]]] = {}
 _thread: threading.Thread | None = None
 _collecting: int | None = None
@@ -65,4 +66,12 @@ def _note_collection(phase: str, info: dict[str, Any]) -> None:
     _collecting = threading.get_ident() if phase == "start" else None
 
 
+def _disown() -> None:
+    """In a forked child: the runs are the parent's, and so is the thread."""
+    global _thread, _collecting
+    _live.clear()
+    _thread = _collecting = None
+
+
 gc.callbacks.append(_note_collection)
+forks.in_child(_disown)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 from paipa_etl.metering.watch import SINK
@@ -17,6 +18,7 @@ class OpenSink(Protocol):
     @property
     def live(self) -> bool: ...
     def write_all(self, records: Iterable[Any]) -> None: ...
+    def prepare(self) -> None: ...
     def commit(self) -> None: ...
     def abort(self, cause: BaseException) -> None: ...
 
@@ -48,20 +50,31 @@ class Core(Protocol):
 def carry_out(core: Core, source: Source, steps: tuple[Step, ...], sink: Sink, run: Run) -> None:
     """Fill a sink and commit it; whatever is raised on the way, it is aborted and nothing changes.
 
-    Every step has finished and the source is closed before the commit. Raises what failed
-    first, as itself.
+    Every step has finished and the source is closed before the commit, which is finished once
+    it has begun: an interrupt that comes meanwhile is raised behind it, and takes nothing back.
+    Raises what failed first, as itself.
     """
     run.background, run.carried_out = run.threads, True
     run.watch.lane(SINK)
-    try:
+    with run.in_one_process(), closing_clients(run):
         output = sink.open(run)
         try:
             # Of what is published whole or not at all, nothing before a failure is of any use.
             core.fill(output, source, steps, run, at_once=not output.live)
             run.before_commit()
-            output.commit()
+            output.prepare()
+            with run.publishing():
+                output.commit()
         except BaseException as error:
-            output.abort(error)
+            if not run.published:
+                output.abort(error)
             raise
+
+
+@contextmanager
+def closing_clients(run: Run) -> Generator[None, None, None]:
+    """Close what stores kept open for the run, at its end."""
+    try:
+        yield
     finally:
         run.close_clients()

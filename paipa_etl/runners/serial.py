@@ -40,7 +40,7 @@ def records(
     Closing the generator closes every step's from the right, and the source's. ``watching``
     lasts as long: then whoever takes the records is looked at as a sink is.
     """
-    with ExitStack() as stack:
+    with run.in_one_process(), ExitStack() as stack:
         if watching is not None:
             stack.enter_context(watching)
             run.watch.lane(SINK)

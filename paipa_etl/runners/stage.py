@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
 from time import perf_counter
 from typing import Any, Generic, TypeVar
 
+from paipa_etl import forks
 from paipa_etl.channel import Abandoned, Channel, Finished
 from paipa_etl.errors import Word, note
 from paipa_etl.failures import InFlight
@@ -73,7 +73,7 @@ class Stage(ABC, Generic[S]):
         crew.windows.append(self.window)
         count.taken = lambda: sum(part.entered for part in count.parts)
         self._left = self.workers.count
-        self._lock = threading.Lock()
+        self._lock = forks.lock()
         self._failure: BaseException | None = None
 
     @property
@@ -113,7 +113,7 @@ class Stage(ABC, Generic[S]):
     def cut_off(self) -> None:
         """Nothing more is wanted of it: that is no end of the records for whoever takes them."""
         self.window.abandon()
-        self._failure = self._failure or Stopped()
+        self._failure = Stopped() if self._failure is None else self._failure
 
     def leave(self) -> None:
         """A worker ends; the last one says so to who takes what they gave."""

@@ -7,9 +7,10 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from types import TracebackType
 from typing import Any
 
+from paipa_etl import forks
 from paipa_etl.background import join, start
 from paipa_etl.channel import MAX_BYTES, Channel, Finished
-from paipa_etl.errors import describe
+from paipa_etl.errors import ForkedChild, describe
 from paipa_etl.formats.batch import NUMBERED, size_of
 from paipa_etl.report import Report
 from paipa_etl.run import Run
@@ -32,7 +33,8 @@ class StartedRun:
         self._carry_out, self._run, self._source = carry_out, run, source
         self._failure: BaseException | None = None
         self._ended: Callable[[], object] = lambda: None
-        self._thread = threading.Thread(target=self._work, name="paipa-run")
+        work = forks.thread_target(self._work, lambda: self._failure)
+        self._thread = threading.Thread(target=work, name="paipa-run")
 
     def begin(self, ended: Callable[[], object] = lambda: None) -> StartedRun:
         """Start it; ``ended`` is called from its thread at its end."""
@@ -66,6 +68,8 @@ class StartedRun:
         Raises ``TimeoutError`` when it is not over after so many seconds.
         """
         join(self._thread, timeout)
+        if self._run.stop.is_foreign:
+            raise ForkedChild("this run", self._run.process)
         if self._thread.is_alive():
             raise TimeoutError(f"the run is not over after {timeout:g} s")
         if self._failure is not None:
@@ -120,7 +124,7 @@ async def records_in_loop(
     records: Callable[[Run], Generator[Any, None, None]], run: Run
 ) -> AsyncGenerator[Any, None]:
     """The records of a run, for an event loop: a thread pulls them, at most 1,024 ahead."""
-    channel: Channel[Any] = Channel(run.share(MAX_BYTES), AHEAD)
+    channel: Channel[Any] = forks.own(Channel(run.share(MAX_BYTES), AHEAD))
 
     def pull(run: Run) -> Report:
         failure: BaseException | None = None

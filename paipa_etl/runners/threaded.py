@@ -12,6 +12,7 @@ from contextlib import closing
 from functools import partial
 from typing import Any
 
+from paipa_etl import forks
 from paipa_etl.channel import MAX_BYTES, Abandoned, Channel
 from paipa_etl.formats.batch import NUMBERED, Batch, size_of
 from paipa_etl.metering.watch import SOURCE, Owner
@@ -143,7 +144,7 @@ class _Plan:
         if workers and items == QUEUE:
             items = max(items, 2 * workers.count)
         channel: Channel[Batch] = Channel(self.run.share(MAX_BYTES), items)
-        self.crew.channels.append(channel)
+        self.crew.channels.append(forks.own(channel))
         self.run.watch.channel(channel, giver, owner_of(part))
         return channel
 
@@ -251,6 +252,7 @@ class _Plan:
     def records(self) -> Generator[Any, None, None]:
         part, run = self.trailing, self.run
         with (
+            run.in_one_process(),
             ending(self.source, run),
             self._pulled() as inlet,
             nested(flow_of(part, run, inlet, self._arriving()), part, run) as given,
@@ -260,6 +262,7 @@ class _Plan:
     def batches(self) -> Generator[Batch, None, None]:
         arriving_batches = waited_for(self._arriving(), self.trailing, self.run)
         with (
+            self.run.in_one_process(),
             self._pulled(),
             nested(arriving_batches, self.trailing, self.run, batches=True) as given,
         ):

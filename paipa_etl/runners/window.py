@@ -142,7 +142,7 @@ class Window(Deliveries):
             ticket.failure = error
             self.failed = True
             if not self.ordered:
-                self.failure = self.failure or error
+                self.failure = error if self.failure is None else self.failure
             elif ticket in self._tickets:
                 self.failure = error
                 while self._tickets[-1] is not ticket:

@@ -17,6 +17,9 @@ class Target(Protocol):
     ``live`` says that a reader sees what is written at once; then there is nothing to
     take back, and the writing stays in the caller's thread, where it can be interrupted.
     ``cached`` says that a write is a copy into the kernel's cache, and waits for nothing.
+    ``commit`` is finished once it has begun. What takes long before it and may be interrupted
+    (a flush, the last part of an upload) is the work of a method ``prepare()``, where there
+    is one.
     """
 
     live: bool

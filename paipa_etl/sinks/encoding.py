@@ -87,6 +87,10 @@ class Encoding:
         self._out, self._count = bytearray(), 0
         return self.framed(out), count
 
+    def forget(self) -> None:
+        """Drop what was not taken: in a forked child it is a copy of what the parent writes."""
+        self._out, self._count, self._sample = bytearray(), 0, []
+
     def framed(self, data: bytes | bytearray) -> bytes | bytearray:
         """The next encoded records as bytes of the output, which begins before the first."""
         if self._begun or not data:

@@ -6,20 +6,23 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
+from paipa_etl import forks
 from paipa_etl.background import BEHIND, WriteBehind, surely
 from paipa_etl.codecs import Codec
 from paipa_etl.codecs.members import Compressor
-from paipa_etl.errors import OutputError, PlanError
+from paipa_etl.errors import ForkedChild, OutputError, PlanError
 from paipa_etl.formats import Format, Options
 from paipa_etl.formats.batch import Batch
 from paipa_etl.formats.blocks import BLOCK
+from paipa_etl.interrupts import put_off
 from paipa_etl.location import LOCAL, Location, parse
 from paipa_etl.metering.watch import CODEC, ROOM, SINK, STORE
 from paipa_etl.run import Run
 from paipa_etl.sinks import Target, store_of
 from paipa_etl.sinks.encoding import Encoding
+from paipa_etl.sinks.lists import ListSink
 from paipa_etl.stop import Stopped
 from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.buckets import check_not_folder
@@ -55,6 +58,24 @@ class Encoded:
             self._run.counts.bytes_out += len(data)
 
 
+class Disowned:
+    """What stands for a target in a forked child: it takes nothing, and has nothing to undo."""
+
+    live = cached = False
+
+    def __init__(self, location: Location, process: int) -> None:
+        self._location, self._process = location, process
+
+    def write(self, data: bytes | bytearray = b"") -> None:
+        """Refuse."""
+        raise ForkedChild(self._location, self._process)
+
+    pause = prepare = finish = commit = write
+
+    def abort(self, cause: BaseException) -> None:
+        """Leave it to the parent."""
+
+
 class OpenFile:
     """An opened sink. Keeps one block of encoded records, and what is written behind.
 
@@ -68,8 +89,9 @@ class OpenFile:
         compressor = self._codec.start_compressor(sink.level) if self._codec else None
         location, options = sink.location, sink.options
         store = store_of(location, options.schemes)
-        self._target = store.open(location, sink.clobber, run, options)
-        self._output: Encoded | WriteBehind = Encoded(self._target, compressor, run)
+        self._target: Target = store.open(location, sink.clobber, run, options)
+        self._location = location
+        self._output: Encoded | WriteBehind | Disowned = Encoded(self._target, compressor, run)
         slow = compressor is not None or not self._target.cached
         if run.background and slow and not self._target.live:
             self._output = WriteBehind(self._output, run.share(BEHIND))
@@ -78,6 +100,7 @@ class OpenFile:
             run.idle = self.show
         self.encoding = Encoding(sink.output_format, sink.format_options, run)
         self._closed = False
+        forks.own(self)
 
     @property
     def live(self) -> bool:
@@ -107,22 +130,27 @@ class OpenFile:
     def write_all(self, records: Iterable[Any]) -> None:
         """Write records as they come; what came before a failure is kept."""
         if self._closed:
-            raise PlanError("the sink is closed: no record can follow its end")
+            self._refuse()
         add = self.encoding.add
         for record in records:
             if add(record) >= BLOCK:
                 self._flush()
+
+    def _refuse(self) -> NoReturn:
+        if isinstance(self._target, Disowned):
+            self._target.write()
+        raise PlanError("the sink is closed: no record can follow its end")
 
     def write(self, record: Any) -> None:
         """Write one record."""
         self.write_all((record,))
 
     def _flush(self) -> None:
-        data, count = self.encoding.take()
-        if data:
-            self._write(data, count)
+        self._write(*self.encoding.take())
 
     def _write(self, data: bytes | bytearray, count: int) -> None:
+        if not data:
+            return
         with self._run.watch.section(SINK, ROOM):
             self._output.write(data)
         self._run.counts.written += count
@@ -133,16 +161,32 @@ class OpenFile:
         self._flush()
         self._output.pause()
 
-    def commit(self) -> None:
-        """Publish the whole output."""
+    def prepare(self) -> None:
+        """Have the whole output at its store, so that only publishing it is left."""
         self._closed = True
-        data, count = self.encoding.finish()
-        if data:
-            self._write(data, count)
+        self._write(*self.encoding.finish())
         with self._run.watch.section(SINK, ROOM):
             self._output.finish()
+        prepare = getattr(self._target, "prepare", None)
+        if prepare is not None:
+            with self._run.watch.section(SINK, STORE):
+                prepare()
+
+    def commit(self) -> None:
+        """Publish the whole output."""
         with self._run.watch.section(SINK, STORE):
             self._target.commit()
+
+    def publish(self) -> None:
+        """The end of a sink that is used alone: all of it is published, or nothing."""
+        try:
+            self.prepare()
+            with self._run.publishing():
+                self.commit()
+        except BaseException as failure:
+            if not self._run.published:
+                self.abort(failure)
+            raise
 
     def abort(self, cause: BaseException) -> None:
         """Leave what was there before; of a live output, show what came before the cause."""
@@ -156,7 +200,15 @@ class OpenFile:
             surely(self._run.aborted.set)
             if isinstance(self._output, WriteBehind):
                 self._output.abort()
-            self._target.abort(cause)
+            with put_off():
+                self._target.abort(cause)
+
+    def disown(self) -> None:
+        """In a forked child: the parent writes and publishes, and what is kept here is a copy."""
+        forks.keep((self._target, self._output))  # to finalize them could remove or publish
+        self._closed = True
+        self.encoding.forget()
+        self._target = self._output = Disowned(self._location, self._run.process)
 
     def close(self) -> None:
         """Give back what stores kept open for a sink that is used alone."""
@@ -228,11 +280,7 @@ class FileSink:
             if error is not None:
                 file.abort(error)
                 return
-            try:
-                file.commit()
-            except BaseException as failure:
-                file.abort(failure)
-                raise
+            file.publish()
         finally:
             file.close()
 
@@ -269,49 +317,3 @@ def write(
         transport_params or {}, storage_options or {}, schemes=tuple(allow_schemes)
     )
     return FileSink(location, format, codec, level, clobber, options)
-
-
-class OpenList:
-    """An opened list: records are kept until the commit."""
-
-    live = False
-
-    def __init__(self, target: list[Any], run: Run) -> None:
-        self._target, self._run, self._records = target, run, list[Any]()
-        self._closed = False
-
-    def write_all(self, records: Iterable[Any]) -> None:
-        """Keep records."""
-        for record in records:
-            self.write(record)
-
-    def write(self, record: Any) -> None:
-        """Keep one record."""
-        if self._closed:
-            raise PlanError("the sink is closed: no record can follow its end")
-        self._records.append(record)
-        self._run.counts.written += 1
-
-    def commit(self) -> None:
-        """Hand all records over."""
-        self._closed = True
-        self._target.extend(self._records)
-
-    def abort(self, cause: BaseException) -> None:
-        """Forget the records."""
-        self._closed = True
-        self._records.clear()
-
-
-@dataclass(frozen=True)
-class ListSink:
-    """The caller's list, extended by all records at once: keeps them all."""
-
-    records: list[Any] = field(repr=False)
-
-    def open(self, run: Run) -> OpenList:
-        """Open the list."""
-        return OpenList(self.records, run)
-
-    def __str__(self) -> str:
-        return "<list>"

@@ -66,8 +66,8 @@ def _open_live(location: Location, path: str) -> int:
 class LocalTarget:
     """A temporary file beside the target; private, and locked while its run lives.
 
-    ``commit`` flushes it to the disk, gives it the old file's mode (or the umask's),
-    renames it over the target and flushes the directory.
+    ``prepare`` gives it the old file's mode (or the umask's) and flushes it to the disk;
+    ``commit`` renames it over the target and flushes the directory.
     """
 
     live = False
@@ -111,12 +111,18 @@ class LocalTarget:
             os.posix_fadvise(self._descriptor, self._flushed, size, os.POSIX_FADV_DONTNEED)
         self._flushed = self._written
 
-    def commit(self) -> None:
-        """Publish the whole file under its name."""
+    def prepare(self) -> None:
+        """Have the whole file on the disk."""
         try:
             os.fchmod(self._descriptor, self._mode())
             self._keep_owner()
             os.fsync(self._descriptor)
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def commit(self) -> None:
+        """Publish the file under its name."""
+        try:
             if self._clobber:
                 os.replace(self._temporary, self._path)
             else:

@@ -116,7 +116,7 @@ class ObjectTarget:
     def _failed(self, error: Exception) -> OutputError:
         return OutputError(f"{self._location}: {error}")
 
-    def commit(self) -> None:
+    def prepare(self) -> None:
         """Flush, where the object can."""
         flush = getattr(self._file, "flush", None)
         while callable(flush):
@@ -131,6 +131,9 @@ class ObjectTarget:
                 raise
             except OSError as error:
                 raise self._failed(error) from error
+
+    def commit(self) -> None:
+        """Nothing is held back."""
 
     def abort(self, cause: BaseException) -> None:
         """Leave the object as it is."""

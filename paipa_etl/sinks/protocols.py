@@ -46,10 +46,13 @@ class ProtocolTarget:
         """Add to the file."""
         self._told(lambda: self._file_object.write(data))
 
-    def commit(self) -> None:
-        """Publish the whole file under its name."""
+    def prepare(self) -> None:
+        """Have the whole file at the store."""
         self._refuse_existing()
         self._told(self._file_object.close)
+
+    def commit(self) -> None:
+        """Give the file its name."""
         self._told(lambda: self._file.filesystem.mv(self._temporary, self._file.path))
         self._file_object = None
 

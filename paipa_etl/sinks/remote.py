@@ -104,16 +104,19 @@ class UploadTarget:
             self._tasks.popleft().finish()
         self._tasks.append(Task(upload))
 
+    def prepare(self) -> None:
+        """Have all parts at the store, where there are several."""
+        if self._begun is not None and self._part:
+            self._send()
+        while self._tasks:
+            self._tasks.popleft().finish()
+
     def commit(self) -> None:
-        """Publish the object, whole."""
+        """Publish the object, whole: by the one request that completes it."""
         self._touched = True
         if self._begun is None:
             self._attempt(partial(self._writer.put, self._part, self._clobber))
         else:
-            if self._part:
-                self._send()
-            while self._tasks:
-                self._tasks.popleft().finish()
             self._attempt(partial(self._writer.complete, self._size, self._clobber))
         self._open = False
 

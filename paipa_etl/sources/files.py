@@ -285,6 +285,8 @@ def _counted(raw: Iterator[bytes], tally: _Tally, stop: Stop) -> Iterator[bytes]
             raise Stopped
         tally.total += len(piece)
         yield piece
+        if stop.is_foreign:  # to read on would be to take bytes that the parent waits for
+            raise Stopped
 
 
 def _checked(batch: Batch, run: Run) -> Iterator[Batch]:

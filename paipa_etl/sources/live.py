@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from paipa_etl import forks
 from paipa_etl.channel import MAX_BYTES, Abandoned, Channel, Finished
 from paipa_etl.errors import FeedClosed, PlanError
 from paipa_etl.formats.batch import NUMBERED, size_of
@@ -54,6 +55,7 @@ class Feed:
         if self._reader is not None:
             raise PlanError(f"{self} can be read only once, and was")
         self._reader = run.stop
+        forks.own(self._channel)
         finish = self.finish
         with run.reading(), run.reading_stop.waking(finish), run.finishing.waking(finish):
             try:

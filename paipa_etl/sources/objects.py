@@ -50,9 +50,9 @@ def pieces(location: Location, run: Run, options: StoreOptions) -> Generator[byt
         if not piece:
             break
         yield piece
-    missing = bytes_missing(location.file)
-    if missing:
-        problem = f"was cut {missing:,} bytes before its end, as counted from its Content-Length"
+    left = bytes_missing(location.file)
+    if left:
+        problem = f"was cut {left:,} bytes before its end, as counted from its Content-Length"
         raise InputError(f"{location} {problem}")
 
 

@@ -77,7 +77,7 @@ class FlatMap(FunctionStep):
         lists = [() if result is GONE else result for result in results]
         sizes = list(map(len, lists))
         count.expanded += sum(sizes) - len(sizes) + sizes.count(0)
-        count.filtered += sum(1 for result in results if result is not GONE and not result)
+        count.filtered += sum(1 for result in results if result is not GONE and len(result) == 0)
         indices = chain.from_iterable(map(repeat, batch.indices, sizes))
         return batch.made(list(chain.from_iterable(lists)), list(indices))
 

@@ -37,7 +37,8 @@ class AzureObject:
     def __init__(self, location: Location, options: StoreOptions, clients: Clients) -> None:
         self._location, self._options, self._clients = location, options, clients
         self._root, self._container, self._name, account = _split(location)
-        client = options.word("client", None) or _shared(account, options, clients)
+        given = options.word("client", None)
+        client = _shared(account, options, clients) if given is None else given
         self._service, self._account = client, account
         self._blob = client.get_blob_client(self._container, self._name or "-")
         self.part_size = int(options.word("min_part_size", PART_SIZE))

@@ -44,7 +44,8 @@ class GcsObject:
     def __init__(self, location: Location, options: StoreOptions, clients: Clients) -> None:
         self._location, self._options, self._clients = location, options, clients
         self._bucket, self._key = bucket_and_key(location)
-        client = options.word("client", None) or shared(options, clients)
+        given = options.word("client", None)
+        client = shared(options, clients) if given is None else given
         self._session, self._root = client._http, client._connection.API_BASE_URL.rstrip("/")
         self.part_size = max(int(options.word("min_part_size", PART_SIZE)) // UNIT, 1) * UNIT
         self._upload: str | None = None

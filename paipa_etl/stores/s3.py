@@ -30,7 +30,8 @@ class S3Object:
     def __init__(self, location: Location, options: StoreOptions, clients: Clients) -> None:
         self._location, self._options = location, options
         self._bucket, self._key = bucket_and_key(location)
-        self._client = options.word("client", None) or shared(options, clients)
+        given = options.word("client", None)
+        self._client = shared(options, clients) if given is None else given
         self._version = options.word("version_id", None)
         self._upload: str | None = None
         self._parts: dict[int, str] = {}

@@ -36,7 +36,8 @@ class FastS3Object(S3Object):
     def __init__(self, location: Location, options: StoreOptions, clients: Clients) -> None:
         super().__init__(location, options, clients)
         self._fast: Bucket | None = None
-        given = options.word("client", None) or "config" in options.word("client_kwargs", {})
+        given = options.word("client", None) is not None
+        given = given or "config" in options.word("client_kwargs", {})
         if not given and not self._version and PLAIN.fullmatch(self._bucket):
             key = ("s3-fast", self._bucket, id(self._client))
             self._fast = clients.get(key, self._made, id)

@@ -9,11 +9,11 @@ from __future__ import annotations
 import base64
 import logging
 import re
-import threading
 from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 from urllib.request import getproxies
 
+from paipa_etl import forks
 from paipa_etl.location import user_info
 
 LIBRARIES = (
@@ -40,7 +40,7 @@ STRUCTURES = (
 )
 PUBLIC = ("region", "endpoint", "username", "user", "port", "verify", "host", "known_hosts")
 
-_lock = threading.Lock()
+_lock = forks.lock()
 _known: set[str] = set()
 _queries: dict[str, None] = {}
 
@@ -119,7 +119,7 @@ def guard_url(url: str) -> None:
 
 
 def guard_proxies() -> None:
-    """Keep what the environment says of proxies out of the logs: user info, and a port that is none.
+    """Keep the environment's proxies out of the logs: user info, and a port that is no number.
 
     What stands where a port should may be a part of a password that holds a slash.
     """
