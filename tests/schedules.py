@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 from greenlet import GreenletExit, getcurrent, greenlet
 
-from paipa_etl import turns
+from paipa_etl import forks, turns
 from paipa_etl.runners import crew, janitor, share, stage
 from paipa_etl.runners.ticket import Ticket
 
@@ -225,8 +225,8 @@ scheduler = Scheduler({})
 def make_cooperative(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the core use these locks and threads, and a clock that stands still."""
     threads = SimpleNamespace(Lock=Lock, Thread=Task, current_thread=lambda: None)
-    for module in (crew, stage):
-        monkeypatch.setattr(module, "threading", threads)
+    monkeypatch.setattr(crew, "threading", threads)
+    monkeypatch.setattr(forks, "lock", Lock)
     monkeypatch.setattr(turns, "Lock", Lock)
     for module in (share, stage, turns):
         monkeypatch.setattr(module, "perf_counter", lambda: 0.0)

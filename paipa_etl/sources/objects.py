@@ -110,7 +110,7 @@ class _Reader:
             event = wanted_by_tls(error) if self._is_io else None
             if event is not None:
                 raise NotReady(event) from None
-            raise InputError(f"{self._location}: {error or type(error).__name__}") from error
+            raise InputError(f"{self._location}: {str(error) or type(error).__name__}") from error
         if piece is None:
             raise NotReady(select.POLLIN)
         if isinstance(piece, str):

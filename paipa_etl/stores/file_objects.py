@@ -89,7 +89,8 @@ def is_codec_over_nonblocking(file: object) -> bool:
 
     Those take "nothing yet" for the end, and "nothing was written" for all written.
     """
-    codecs = tuple(filter(None, (_loaded(module, name) for module, name in _CODECS)))
+    loaded = (_loaded(module, name) for module, name in _CODECS)
+    codecs = tuple(kind for kind in loaded if kind is not None)
     if not isinstance(file, codecs):
         return False
     for layer in _layers(file):
