@@ -384,3 +384,24 @@ def test_a_child_of_the_command(
     assert int((tmp_path / "code").read_text()) == WAYS[way]
     if way == "pass":
         assert b"a child forked from it" in done.stderr
+
+
+def test_a_child_reads_a_feed_that_nobody_read_before(tmp_path: Path) -> None:
+    """As where a server makes its plan, and then forks what serves."""
+    what = """
+feed, out = Feed(), []
+feed.put(1)
+plan = Pipeline(feed, [steps.map(abs, workers=2)], out)
+def serve():
+    feed.put(2)
+    feed.finish()
+    plan.run()
+    sys.exit(3 if out == [1, 2] else 4)
+child = multiprocessing.get_context("fork").Process(target=serve)
+child.start()
+child.join(40)
+codes.append(child.exitcode)
+open("out.jsonl", "w").close()
+"""
+    codes, said = carried_out(tmp_path, what, "exit")
+    assert codes == [3], said

@@ -19,7 +19,7 @@ class Target(Protocol):
     ``cached`` says that a write is a copy into the kernel's cache, and waits for nothing.
     ``commit`` is finished once it has begun. What takes long before it and may be interrupted
     (a flush, the last part of an upload) is the work of a method ``prepare()``, where there
-    is one.
+    is one; ``commit`` calls it where nobody has.
     """
 
     live: bool

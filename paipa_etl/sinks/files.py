@@ -99,7 +99,7 @@ class OpenFile:
         if self._target.live:
             run.idle = self.show
         self.encoding = Encoding(sink.output_format, sink.format_options, run)
-        self._closed = False
+        self._closed = self._prepared = False
         forks.own(self)
 
     @property
@@ -171,9 +171,12 @@ class OpenFile:
         if prepare is not None:
             with self._run.watch.section(SINK, STORE):
                 prepare()
+        self._prepared = True
 
     def commit(self) -> None:
         """Publish the whole output."""
+        if not self._prepared:
+            self.prepare()
         with self._run.watch.section(SINK, STORE):
             self._target.commit()
 

@@ -80,7 +80,7 @@ class LocalTarget:
         self._directory, name = os.path.split(path)
         self._temporary = os.path.join(self._directory, temporary_name(name))
         self._written = self._flushed = 0
-        self._published = False
+        self._prepared = self._published = False
         try:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
             with held_back():  # or nobody would know of the file that is there
@@ -119,9 +119,12 @@ class LocalTarget:
             os.fsync(self._descriptor)
         except OSError as error:
             raise self._failed(error) from error
+        self._prepared = True
 
     def commit(self) -> None:
         """Publish the file under its name."""
+        if not self._prepared:
+            self.prepare()
         try:
             if self._clobber:
                 os.replace(self._temporary, self._path)

@@ -29,6 +29,7 @@ class ProtocolTarget:
         self._file = ProtocolFile(location, options, run.clients)
         self._temporary = f"{self._file.path}.{os.urandom(8).hex()}.paipa-tmp"
         self._clobber, self._location = clobber, location
+        self._prepared = False
         self._refuse_existing()
         filesystem = self._file.filesystem
         self._file_object = self._told(lambda: filesystem.open(self._temporary, "wb"))
@@ -50,9 +51,12 @@ class ProtocolTarget:
         """Have the whole file at the store."""
         self._refuse_existing()
         self._told(self._file_object.close)
+        self._prepared = True
 
     def commit(self) -> None:
         """Give the file its name."""
+        if not self._prepared:
+            self.prepare()
         self._told(lambda: self._file.filesystem.mv(self._temporary, self._file.path))
         self._file_object = None
 

@@ -113,6 +113,7 @@ class UploadTarget:
 
     def commit(self) -> None:
         """Publish the object, whole: by the one request that completes it."""
+        self.prepare()  # where nobody has; otherwise nothing is left to be done
         self._touched = True
         if self._begun is None:
             self._attempt(partial(self._writer.put, self._part, self._clobber))
