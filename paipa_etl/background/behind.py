@@ -9,18 +9,26 @@ from typing import Any, Protocol
 from paipa_etl import forks
 from paipa_etl.background.threads import join, join_waking, start, surely
 from paipa_etl.channel import Abandoned, Channel, Finished
-from paipa_etl.stop import Stop
+from paipa_etl.stop import Stop, Stopped
+from paipa_etl.turns import LOOK_UP
 
 BEHIND = 1 << 20  # bytes: eight blocks
 
 
 class Task:
-    """One call, made by a thread of its own."""
+    """One call, made by a thread of its own from ``start`` on.
+
+    Whoever makes a task keeps it before starting it: an interrupt between the two loses nothing.
+    """
 
     def __init__(self, action: Callable[[], Any]) -> None:
         self._action = action
         self._failure: BaseException | None = None
+        self._over = threading.Event()
         self._thread = threading.Thread(target=self._work, name="paipa-upload")
+
+    def start(self) -> None:
+        """Have the call made."""
         start(self._thread)
 
     def _work(self) -> None:
@@ -28,12 +36,26 @@ class Task:
             self._action()
         except BaseException as error:  # raised again where the result is asked for
             self._failure = error
+        finally:
+            self._over.set()
 
     def finish(self) -> None:
         """Wait for the end of the call; raises what it raised."""
         join(self._thread)
         if self._failure is not None:
             raise self._failure
+
+    def finish_unless(self, stop: Stop) -> None:
+        """Wait for the end of the call, as ``finish`` does, or for the stop.
+
+        Raises ``Stopped`` when the stop comes first; the call goes on then.
+        """
+        with stop.waking(self._over.set):
+            while not self._over.wait(LOOK_UP):  # so that the main thread handles signals
+                pass
+        if stop.is_set and self._thread.is_alive():
+            raise Stopped
+        self.finish()
 
     def ended(self, seconds: float) -> bool:
         """Whether the call ends within some seconds."""

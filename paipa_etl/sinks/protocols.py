@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import warnings
+from functools import partial
 from typing import Any
 
-from paipa_etl.errors import OutputError, PlanError
+from paipa_etl.errors import OutputError, PaipaWarning, PlanError, shown
 from paipa_etl.location import Location
 from paipa_etl.run import Run
 from paipa_etl.sinks import WriteStore, register
@@ -24,6 +26,7 @@ class ProtocolTarget:
 
     def __init__(self, location: Location, clobber: bool, run: Run, options: StoreOptions) -> None:
         self._file_object: Any = None
+        self._begun = False
         check_words(location, options, ProtocolFile.words)
         self._attempts = Attempts(location, options, run.clients, run.aborted, OutputError)
         self._file = ProtocolFile(location, options, run.clients)
@@ -31,8 +34,13 @@ class ProtocolTarget:
         self._clobber, self._location = clobber, location
         self._prepared = False
         self._refuse_existing()
-        filesystem = self._file.filesystem
-        self._file_object = self._told(lambda: filesystem.open(self._temporary, "wb"))
+        self._begun = True
+        try:
+            opened = partial(self._file.filesystem.open, self._temporary, "wb")
+            self._file_object = self._told(opened)
+        except BaseException as error:
+            self.abort(error)
+            raise
 
     def _told(self, action: Any) -> Any:
         return self._attempts.call(lambda: self._file.told(action))
@@ -58,15 +66,22 @@ class ProtocolTarget:
         if not self._prepared:
             self.prepare()
         self._told(lambda: self._file.filesystem.mv(self._temporary, self._file.path))
-        self._file_object = None
+        self._begun = False
 
     def abort(self, cause: BaseException) -> None:
-        """Remove the temporary file."""
-        file, self._file_object = self._file_object, None
-        if file is not None:
-            with contextlib.suppress(Exception):  # the cause is what the caller must see
-                file.close()
+        """Remove the temporary file; what fails here must not hide the cause."""
+        if not self._begun:
+            return
+        self._begun = False
+        if self._file_object is not None:
+            with contextlib.suppress(Exception):
+                self._file_object.close()
+        try:
+            if self._file.filesystem.exists(self._temporary):
                 self._file.filesystem.rm(self._temporary)
+        except Exception:
+            problem = f"a temporary file may be left over: {self._temporary}"
+            warnings.warn(f"{self._location}: {shown(problem)}", PaipaWarning, 2)
 
 
 register(WriteStore(ALLOWED, ProtocolTarget))

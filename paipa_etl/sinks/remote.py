@@ -19,13 +19,14 @@ from paipa_etl.sinks import Target, WriteStore, register
 from paipa_etl.stop import Stop
 from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.attempts import Attempts
-from paipa_etl.stores.port import ObjectWriter
+from paipa_etl.stores.port import ObjectWriter, StoreFailure
 from paipa_etl.stores.remote import ENGINES, object_of, open_smart, told_as
 
 FULL_SIZE_PARTS = 4_800  # parts of the first size: 25 GB; a store takes 10,000
 ROUND = 256 << 10  # bytes, of which GCS wants each part to be a multiple
 DOUBLED_EVERY = 520  # parts: the largest objects that S3 takes, 5 TiB, end in parts of 5 GiB
-DROP_WITHIN = 2.0  # seconds that an abort may take to remove the parts
+DROP_WITHIN = 5.0  # seconds that an abort waits for a beginning, and as many to remove the parts
+MAY_HAVE_BEGUN = ("unanswered", "strange")  # kinds of failures
 DROP_WORDS = StoreOptions({"retries": 1, "backoff": 0.1})
 
 
@@ -67,14 +68,18 @@ class UploadTarget:
         self._tasks: deque[Task] = deque()
         self._number = self._size = 0
         self._begun: Task | None = None
+        self._cut = Stop()  # ends a beginning in progress, which the end of the run does not
+        self._unknown = False  # whether an upload may have begun whose name was never told
         self._touched = False
         self._open = False
         self._attempt(partial(writer.check, clobber))
         self._open = True
 
+    def _attempts(self) -> Attempts:
+        return Attempts(self._location, self._options, self._clients, self._stop, OutputError)
+
     def _attempt(self, action: Callable[[], Any]) -> None:
-        attempts = Attempts(self._location, self._options, self._clients, self._stop, OutputError)
-        attempts.call(action)
+        self._attempts().call(action)
 
     def write(self, data: bytes | bytearray) -> None:
         """Add to the upload; waits while all parts that may be on their way are."""
@@ -91,9 +96,8 @@ class UploadTarget:
     def _send(self) -> None:
         """Have the part that is full uploaded."""
         self._touched = True
-        if self._begun is None:  # in a thread: an interrupt must not lose what was begun
-            self._begun = Task(partial(self._attempt, self._writer.begin))
-            self._begun.finish()
+        if self._begun is None:
+            self._begin()
         self._number += 1
         part, self._part = self._part, bytearray()
         upload = partial(self._attempt, partial(self._writer.put_part, self._number, part))
@@ -103,6 +107,23 @@ class UploadTarget:
         if len(self._tasks) >= self._parallel:
             self._tasks.popleft().finish()
         self._tasks.append(Task(upload))
+        self._tasks[-1].start()
+
+    def _begin(self) -> None:
+        """Have the upload begun, by a thread that waits for the answer even if the run ends.
+
+        Otherwise the store has an upload whose name nobody knows, and which nobody can abort.
+        """
+        self._begun = Task(partial(self._attempts().call, self._asked_to_begin, self._cut))
+        self._begun.start()
+        self._begun.finish_unless(self._stop)
+
+    def _asked_to_begin(self) -> None:
+        try:
+            self._writer.begin()
+        except StoreFailure as failure:
+            self._unknown = self._unknown or failure.kind in MAY_HAVE_BEGUN
+            raise
 
     def prepare(self) -> None:
         """Have all parts at the store, where there are several."""
@@ -128,22 +149,31 @@ class UploadTarget:
         self._open = False
         self._stop.set()
         self._part.clear()
-        for task in (*self._tasks, *([self._begun] if self._begun else [])):
+        for task in self._tasks:
             task.abort(self._stop)
-        if self._touched:
-            self._drop()
+        if self._begun is not None and not self._begun.ended(DROP_WITHIN):
+            self._begun.abort(self._cut)  # what comes of it is a failure that is not answered
+        if self._touched and (not self._dropped() or self._unknown):
+            self._warn()
 
-    def _drop(self) -> None:
+    def _dropped(self) -> bool:
+        """Whether the parts were removed, within the time for that."""
         stop = Stop()
         attempts = Attempts(self._location, DROP_WORDS, self._clients, stop, OutputError)
-        task = Task(lambda: attempts.call(self._writer.abort))
+        task = Task(partial(attempts.call, self._writer.abort))
+        task.start()
         if task.ended(DROP_WITHIN):
             with contextlib.suppress(Exception):
                 task.finish()
-                return
+                return True
         task.abort(stop)
-        advice = f"paipa-etl cleanup {self._location} removes it"
-        warnings.warn(f"{self._location}: an upload may be left over: {advice}", PaipaWarning, 2)
+        return False
+
+    def _warn(self) -> None:
+        advice = "the store forgets it within a week"
+        if hasattr(self._writer, "upload_page"):
+            advice = f"paipa-etl cleanup {self._location} removes it"
+        warnings.warn(f"{self._location}: an upload may be left over: {advice}", PaipaWarning, 3)
 
     def __del__(self) -> None:
         """A sink that was opened and forgotten leaves nothing behind."""

@@ -43,9 +43,13 @@ class Attempts:
         self._answered = clients.get(("answered", store), Event, id)
         self._failed = 0
 
-    def call(self, action: Callable[[], T]) -> T:
-        """What a request gives, made as often as it takes; raises ours when it is given up."""
-        with self._stop.waking(waker()):
+    def call(self, action: Callable[[], T], cut: Stop | None = None) -> T:
+        """What a request gives, made as often as it takes; raises ours when it is given up.
+
+        The stop ends a request in progress, too; with ``cut`` only that one does, and the stop
+        prevents further attempts.
+        """
+        with (cut or self._stop).waking(waker()):
             while True:
                 self.go_on()
                 try:

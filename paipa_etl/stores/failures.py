@@ -36,6 +36,7 @@ CUT = (
     *("ResponseStreamingError", "ServiceResponseError", "DecodeError", "ConnectionError"),
     *("SSLEOFError", "SSLZeroReturnError", "BadStatusLine", "EOFError"),
 )
+UNANSWERED = "unanswered"
 SILENT = ("ReadTimeout", "ConnectTimeout", "TimeoutError", "ServiceResponseTimeout")
 
 
@@ -70,18 +71,18 @@ def transport(error: BaseException, timeout: float) -> StoreFailure | None:
             return StoreFailure(f"its certificate is not valid: {one.verify_message}")
     for one in chain:
         if isinstance(one, TimeoutError) or type(one).__name__.startswith(SILENT):
-            return StoreFailure(f"silent for {timeout:g} seconds", again=True)
+            return StoreFailure(f"silent for {timeout:g} seconds", again=True, kind=UNANSWERED)
         if isinstance(one, socket.gaierror):
             again = one.errno == socket.EAI_AGAIN
             return StoreFailure(f"its host is not known: {one.strerror}", again=again)
     for one in chain:
         if isinstance(one, OSError) and one.errno is not None and one.errno > 0:
             words = os.strerror(one.errno).lower()
-            kind = "refused" if one.errno == errno.ECONNREFUSED else ""
+            kind = "refused" if one.errno == errno.ECONNREFUSED else UNANSWERED
             again = one.errno not in (errno.EACCES, errno.EPERM)
             return StoreFailure(words, again=again, kind=kind)
     if any(type(one).__name__.startswith(CUT) or isinstance(one, OSError) for one in chain):
-        return StoreFailure("the connection was cut", again=True)
+        return StoreFailure("the connection was cut", again=True, kind=UNANSWERED)
     return None
 
 

@@ -27,6 +27,7 @@ from paipa_etl.stores.port import CHUNK, Body, Entry, Part, StoreFailure
 PART_SIZE = 8 << 20  # bytes; a multiple of 256 KiB, as a resumable upload wants
 UNIT = 256 << 10
 UNFINISHED = 308
+CANCELLED = 499  # GCS's answer to the cancellation of an upload
 BOUNDARY = b"paipa-etl-9f86d081884c7d659a2feaa0c55ad015"
 LISTING = "storage#objects"
 FOREIGN = "what answers is not Google Cloud Storage: is the endpoint right?"
@@ -150,8 +151,8 @@ class GcsObject:
                 raise
         return True
 
-    def _create(self, kind: str, clobber: bool, **words: Any) -> Any:
-        params = {"uploadType": kind, "name": self._key}
+    def _create(self, clobber: bool, **words: Any) -> Any:
+        params = {"uploadType": "multipart", "name": self._key}
         params |= {} if clobber else {"ifGenerationMatch": "0"}
         url = self._bucket_url("upload/storage")
         try:
@@ -181,24 +182,22 @@ class GcsObject:
             )
         )
         headers = {"Content-Type": f"multipart/related; boundary={BOUNDARY.decode()}"}
-        answer = self._create("multipart", clobber, data=body, headers=headers)
+        answer = self._create(clobber, data=body, headers=headers)
         if answer is not None:
             self._check_whole(self._told_json(answer, dict), len(data))
 
     def begin(self) -> None:
-        """Nothing is begun before the first part is sent."""
-
-    def _session_url(self, clobber: bool = True) -> str:
-        if self._upload is None:
-            headers = {"X-Upload-Content-Type": "application/octet-stream"}
-            answer = self._create("resumable", clobber, headers=headers)
-            if answer is None:
-                raise StoreFailure("exists", kind="exists")
-            if "location" not in answer.headers:
-                raise self._lacking(answer)
-            answer.close()
-            self._upload = self._at_endpoint(answer.headers["location"])
-        return self._upload
+        """Begin a resumable upload, which is named by the URL of its session."""
+        if self._upload is not None:
+            return
+        headers = {"X-Upload-Content-Type": "application/octet-stream"}
+        params = {"uploadType": "resumable", "name": self._key}
+        url = self._bucket_url("upload/storage")
+        answer = self._request("POST", url, params=params, headers=headers)
+        if "location" not in answer.headers:
+            raise self._lacking(answer)
+        answer.close()
+        self._upload = self._at_endpoint(answer.headers["location"])
 
     def _at_endpoint(self, url: str) -> str:
         """The path and query of a URL that the store gave, at the endpoint: no other host is asked.
@@ -220,7 +219,8 @@ class GcsObject:
 
     def _send(self, data: Part, size: str) -> dict[str, Any]:
         """Send what of a part the store does not have yet; what it says of the finished object."""
-        url, end = self._session_url(), self._sent + len(data)
+        assert self._upload is not None
+        url, end = self._upload, self._sent + len(data)
         at = self._sent
         while True:
             span = f"bytes {at}-{end - 1}/{size}" if at < end else f"bytes */{size}"
@@ -255,10 +255,15 @@ class GcsObject:
 
     def abort(self) -> None:
         """Cancel the upload."""
-        upload, self._upload = self._upload, None
-        if upload is not None:
-            with suppress(StoreFailure):  # 499 is its answer to a cancellation
-                self._request("DELETE", upload, headers={"Content-Length": "0"}).close()
+        if self._upload is None:
+            return
+        try:
+            headers = {"Content-Length": "0"}
+            self._request("DELETE", self._upload, CANCELLED, headers=headers).close()
+        except StoreFailure as failure:
+            if failure.kind != "missing":
+                raise
+        self._upload = None
 
 
 def _base64(digest: Any) -> str:

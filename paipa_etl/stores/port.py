@@ -21,8 +21,9 @@ class StoreFailure(Exception):
 
     ``again``: it may pass, and is tried again, not before ``after`` seconds where the
     store said so. ``kind``: "missing", "denied", "changed" (it is not the object that
-    it was), "exists" (it was to be created), "refused" (nobody listens), "strange" (no
-    answer of such a store, or a cut one), or nothing.
+    it was), "exists" (it was to be created), "refused" (nobody listens), "unanswered" (the
+    store may have carried the request out), "strange" (no answer of such a store, or a cut
+    one), or nothing.
     """
 
     def __init__(

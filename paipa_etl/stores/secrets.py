@@ -119,16 +119,16 @@ def guard_url(url: str) -> None:
 
 
 def guard_proxies() -> None:
-    """Keep the environment's proxies out of the logs: user info, and a port that is no number.
+    """Keep the secrets of the environment's proxies out of the logs.
 
-    What stands where a port should may be a part of a password that holds a slash.
+    Of a URL that is none, all is kept out: what seems to be a port may be a part of a password.
     """
     for url in getproxies().values():
-        guard_url(url)
         try:
+            guard_url(url)
             _ = urlsplit(url).port
         except ValueError:
-            guard(urlsplit(url).netloc.rpartition("@")[2])
+            guard(url, url.rpartition("@")[2])
 
 
 def _attach() -> None:

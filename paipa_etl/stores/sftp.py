@@ -190,7 +190,7 @@ class SftpFile:
 
     def abort(self) -> None:
         """Remove the temporary file."""
-        temporary, self._temporary = self._temporary, ""
+        temporary = self._temporary
 
         async def remove(sftp: Any) -> None:
             if self._handle is not None and self._handle[0] is sftp:
@@ -201,6 +201,7 @@ class SftpFile:
 
         if temporary:
             self._call(remove)
+        self._temporary = ""
 
     def upload_page(self, prefix: str, more: Any) -> tuple[list[Upload], Any]:
         """The temporary files of runs that were killed."""
