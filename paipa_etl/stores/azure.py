@@ -14,7 +14,7 @@ from paipa_etl.errors import MissingDependency, PlanError
 from paipa_etl.location import Location
 from paipa_etl.stores import CONNECT_TIMEOUT, StoreOptions
 from paipa_etl.stores.failures import answered, transport
-from paipa_etl.stores.port import Body, Entry, Part, StoreFailure
+from paipa_etl.stores.port import Body, Entry, Part, StoreFailure, nothing
 from paipa_etl.stores.secrets import guard
 
 PART_SIZE = 5 << 20  # bytes
@@ -90,10 +90,12 @@ class AzureObject:
             found = self._told(lambda: self._blob.download_blob(**length, **pinned, **HERE))
             data = self._told(found.readall)
         except StoreFailure as failure:
-            if "HTTP 416" in str(failure) and start == 0:
-                return Body(iter(()), 0, 0, 0, self.stat().stamp)
-            raise
+            if failure.kind != "beyond" or start:
+                raise
+            return nothing(self.stat(), failure)
         told = found.properties
+        if start and not told.content_range:
+            raise StoreFailure(LACKING)
         size = told.size if not told.content_range else int(told.content_range.rpartition("/")[2])
         return Body(iter((data,) if data else ()), start, start + len(data), size, told.etag)
 

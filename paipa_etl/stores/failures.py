@@ -18,7 +18,14 @@ from paipa_etl.stores.port import StoreFailure
 from paipa_etl.stores.secrets import redacted
 
 AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
-KINDS = {401: "denied", 403: "denied", 404: "missing", 410: "missing", 412: "changed"}
+KINDS = {
+    401: "denied",
+    403: "denied",
+    404: "missing",
+    410: "missing",
+    412: "changed",
+    416: "beyond",
+}
 ELSEWHERE = "the store redirects to elsewhere: are its region and the endpoint right?"
 WORDS = {
     400: "the store refused the request",

@@ -22,7 +22,7 @@ from paipa_etl.stores import CONNECT_TIMEOUT, StoreOptions
 from paipa_etl.stores.buckets import bucket_and_key, key_of, url_of
 from paipa_etl.stores.failures import answered
 from paipa_etl.stores.gcs_client import shared, told
-from paipa_etl.stores.port import CHUNK, Body, Entry, Part, StoreFailure
+from paipa_etl.stores.port import CHUNK, Body, Entry, Part, StoreFailure, nothing
 
 PART_SIZE = 8 << 20  # bytes; a multiple of 256 KiB, as a resumable upload wants
 UNIT = 256 << 10
@@ -110,9 +110,9 @@ class GcsObject:
         try:
             answer = self._request("GET", self._object_url(), params=words, headers=headers)
         except StoreFailure as failure:
-            if "HTTP 416" in str(failure) and start == 0:
-                return Body(iter(()), 0, 0, 0, self.stat().stamp)
-            raise
+            if failure.kind != "beyond" or start:
+                raise
+            return nothing(self.stat(), failure)
         with suppress(KeyError, ValueError):
             return _body(answer, stop, self._options.timeout)
         raise self._lacking(answer)
@@ -285,9 +285,8 @@ def _body(answer: Any, stop: int, timeout: float) -> Body:
     head, chunks = answer.headers, _chunks(answer, timeout)
     generation = head["x-goog-generation"]
     if answer.status_code != 206:
-        length = head.get("x-goog-stored-content-length") or head.get("content-length")
-        size = int(length) if length is not None else None
-        return Body(chunks, 0, size, size, generation, ranges=size is not None and size <= stop)
+        size = int(head.get("x-goog-stored-content-length") or head["content-length"])
+        return Body(chunks, 0, size, size, generation, ranges=size <= stop)
     span, _, whole = head["content-range"].removeprefix("bytes ").partition("/")
     first, last = map(int, span.split("-"))
     return Body(chunks, first, last + 1, int(whole), generation)

@@ -138,9 +138,9 @@ class HttpObject:
         try:
             answer = self._request("GET", headers)
         except StoreFailure as failure:
-            if "HTTP 416" in str(failure) and start == 0:
-                return self._nothing()
-            raise
+            if failure.kind != "beyond" or start:
+                raise
+            return self._nothing()
         return _body(answer, self._options.timeout)
 
     def _nothing(self) -> Body:
@@ -247,8 +247,13 @@ def _chunks(answer: Any, timeout: float) -> Iterator[bytes]:
         # Chunks are read by urllib3 itself: http.client takes a cut among them for the end.
         chunked = answer.chunked and answer.supports_chunked_reads()
         pieces = answer.read_chunked(CHUNK, decode_content=False) if chunked else None
+        measured = chunked or answer.length_remaining is not None
+        empty = not measured
         while chunk := told(lambda: next(pieces, b"") if pieces else answer.read(CHUNK), timeout):
+            empty = False
             yield chunk
+        if empty:  # so does a head look that was cut before it told a length
+            raise StoreFailure("the answer is empty, and does not say so", again=True)
         whole = True
     finally:
         if whole:

@@ -21,9 +21,9 @@ class StoreFailure(Exception):
 
     ``again``: it may pass, and is tried again, not before ``after`` seconds where the
     store said so. ``kind``: "missing", "denied", "changed" (it is not the object that
-    it was), "exists" (it was to be created), "refused" (nobody listens), "unanswered" (the
-    store may have carried the request out), "strange" (no answer of such a store, or a cut
-    one), or nothing.
+    it was), "exists" (it was to be created), "beyond" (it has no such bytes), "refused"
+    (nobody listens), "unanswered" (the store may have carried the request out), "strange"
+    (no answer of such a store, or a cut one), or nothing.
     """
 
     def __init__(
@@ -52,8 +52,9 @@ class Body:
     """The answer to a request for bytes: ``chunks`` are those from ``start`` to ``end``.
 
     ``end`` is what was promised, where it was; ``size`` and ``stamp`` are the whole
-    object's. ``ranges`` says that another part of it can be asked for. Closing the
-    chunks gives the connection up, or back where all of them were taken.
+    object's. ``ranges`` says that another part of it can be asked for; without ``size``, that
+    this is a part of nobody knows how much. Closing the chunks gives the connection up, or
+    back where all of them were taken.
     """
 
     chunks: Iterator[bytes]
@@ -86,6 +87,16 @@ class Body:
         close = getattr(self.chunks, "close", None)
         if close is not None:
             close()
+
+
+def nothing(found: Entry, failure: StoreFailure) -> Body:
+    """The answer for an empty object: it has no first byte that could be asked for.
+
+    Raises the failure that said so where a look at the object says something else.
+    """
+    if found.size != 0:
+        raise failure
+    return Body(iter(()), 0, 0, 0, found.stamp)
 
 
 class ObjectReader(Protocol):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -13,7 +14,7 @@ from paipa_etl.errors import PlanError
 from paipa_etl.location import Location
 from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.failures import transport
-from paipa_etl.stores.port import Body, Entry, StoreFailure
+from paipa_etl.stores.port import CHUNK, Body, Entry, StoreFailure
 from paipa_etl.stores.secrets import guard
 
 ALLOWED = ("memory",)
@@ -55,20 +56,29 @@ class ProtocolFile:
         modified = when.timestamp() if isinstance(when, datetime) else when
         stamp = info.get("ETag") or info.get("etag") or info.get("md5") or modified
         size = info.get("size")
-        return Entry(location, size, f"{size}-{stamp}", modified)
+        known = size is not None or stamp is not None
+        return Entry(location, size, f"{size}-{stamp}" if known else None, modified)
 
     def read_range(self, start: int, stop: int, stamp: str | None) -> Body:
         """A range, of a file that has the stamp before and after."""
         before = self.stat()
         if stamp is not None and before.stamp != stamp:
             raise StoreFailure("changed while it was read", kind="changed")
-        end = min(stop or before.size or 0, before.size or 0)
+        if before.size is None or not stop:
+            return Body(self._stream(), 0, before.size, before.size, before.stamp, ranges=False)
+        end = min(stop, before.size)
         data = (
             self.told(lambda: self.filesystem.cat_file(self.path, start=start, end=end))
             if end > start
             else b""
         )
         return Body(iter((data,)), start, end, before.size, before.stamp)
+
+    def _stream(self) -> Iterator[bytes]:
+        """All bytes, up to what the file system says is the end."""
+        with closing(self.told(lambda: self.filesystem.open(self.path, "rb"))) as file:
+            while chunk := self.told(lambda: file.read(CHUNK)):
+                yield chunk
 
     def list_page(self, prefix: str, deep: bool, more: Any) -> tuple[list[Entry], Any]:
         """All files under the folder in which the prefix ends: file systems have no pages."""

@@ -75,10 +75,13 @@ class Fetch:
         return Attempts(self._location, self._options, self._clients, self._stop, InputError)
 
     def first(self, length: int) -> Body:
-        """The answer with the first bytes; where only some came that cannot be pinned, all."""
+        """The answer with the first bytes; all of them, where parts do not add up to a whole.
+
+        That is where a part cannot be pinned, and where nobody says of how much it is one.
+        """
         body = self._attempts().call(lambda: self._answer(0, length))
         whole = body.size is not None and body.end is not None and body.end >= body.size
-        if body.ranges and body.stamp is None and not whole:
+        if body.ranges and not whole and (body.stamp is None or body.size is None):
             body.close()
             body = self._attempts().call(lambda: self._answer(0, 0))
         self.size, self._stamp, self._ranges = body.size, body.stamp, body.ranges
@@ -89,6 +92,9 @@ class Fetch:
         if body.start > start or (body.ranges and body.start != start):
             body.close()
             raise StoreFailure(f"the store answered with bytes from {body.start:,}, not {start:,}")
+        if not stop and body.ranges and (body.size is None or body.end != body.size):
+            body.close()
+            raise StoreFailure("the store gives a part where everything was asked for")
         body.begin()
         return body
 

@@ -13,10 +13,11 @@ from paipa_etl.clients import Clients
 from paipa_etl.location import Location
 from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.buckets import bucket_and_key, key_of, url_of
-from paipa_etl.stores.port import CHUNK, Body, Entry, Part, StoreFailure, Upload
+from paipa_etl.stores.port import CHUNK, Body, Entry, Part, StoreFailure, Upload, nothing
 from paipa_etl.stores.s3_client import LACKING, shared, told
 
 PART_SIZE = 5 << 20  # bytes of a part, the least that S3 takes
+PARTIAL = 206
 FOREIGN = "what answers is not an S3 store: is the endpoint right?"
 
 
@@ -67,7 +68,7 @@ class S3Object:
             found = told(lambda: self._client.get_object(**words), self._options.timeout)
             with closing(found["Body"]) as body:
                 begun = told(lambda: body.read(1), self._options.timeout)
-            if begun and "ETag" not in found:
+            if begun and not _is_whole(found):
                 return StoreFailure(FOREIGN)
         return failure
 
@@ -88,19 +89,16 @@ class S3Object:
         try:
             found = self._get(start, stop, stamp)
         except StoreFailure as failure:
-            if "HTTP 416" in str(failure) and start == 0:
-                return Body(iter(()), 0, 0, 0, self.stat().stamp)
-            raise
-        chunks = _chunks(found["Body"], self._options.timeout)
+            if failure.kind != "beyond" or start:
+                raise
+            return nothing(self.stat(), failure)
         try:
-            length = found["ContentLength"]
-            first, size = content_range(found.get("ContentRange"), length)
-            etag = found["ETag"]
+            first, end, size, etag, part = answer_of(found)
         except (KeyError, ValueError):
             found["Body"].close()
         else:
-            ranged = "ContentRange" in found or size <= (stop or size)
-            return Body(chunks, first, first + length, size, etag, ranged)
+            chunks = _chunks(found["Body"], self._options.timeout)
+            return Body(chunks, first, end, size, etag, part or end <= (stop or end))
         raise self._explained(StoreFailure(LACKING, again=True, kind="strange"))
 
     def _get(self, start: int, stop: int, stamp: str | None) -> Any:
@@ -267,12 +265,26 @@ class S3Object:
         self._drop(bucket_and_key(upload.location)[1], upload.name)
 
 
-def content_range(value: str | None, length: int) -> tuple[int, int]:
-    """First byte and whole size of an answer: those of its ``Content-Range``, or all there is."""
-    if value is None:
-        return 0, length
-    span, _, size = value.removeprefix("bytes ").partition("/")
-    return int(span.partition("-")[0]), int(size)
+def answer_of(found: Any) -> tuple[int, int, int | None, str, bool]:
+    """First byte and end of an answer, size and ETag of the object, and whether it is a part of it.
+
+    The size is None where a part says that it is not known. Raises ``KeyError`` or
+    ``ValueError`` where the answer lacks something: of a part, which one it is.
+    """
+    length, etag = found["ContentLength"], found["ETag"]
+    if found["ResponseMetadata"]["HTTPStatusCode"] != PARTIAL:
+        return 0, length, length, etag, False
+    span, _, size = found["ContentRange"].removeprefix("bytes ").partition("/")
+    first = int(span.partition("-")[0])
+    return first, first + length, None if size == "*" else int(size), etag, True
+
+
+def _is_whole(found: Any) -> bool:
+    """Whether an answer tells all that S3 tells with bytes."""
+    with suppress(KeyError, ValueError):
+        answer_of(found)
+        return True
+    return False
 
 
 def md5_of(data: Part) -> str:

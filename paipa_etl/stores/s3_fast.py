@@ -101,6 +101,7 @@ class Bucket:
         told_of = {"ContentRange": head.get("content-range"), "ETag": head.get("etag")}
         told_of |= {"ContentLength": int(length) if length.isdecimal() else None}
         found = {name: value for name, value in told_of.items() if value is not None}
+        found["ResponseMetadata"] = {"HTTPStatusCode": answer.status_code}
         return found | {"Body": self._streaming(answer.raw, found.get("ContentLength"))}
 
     def put(self, key: str, data: Part, clobber: bool) -> None:

@@ -67,6 +67,8 @@ class SftpFile:
         async def read(sftp: Any) -> tuple[bytes, Any]:
             handle = await self._opened(sftp)
             found = await handle.stat()
+            if found.size is None:
+                raise StoreFailure("the server does not tell its size")
             if stamp is not None and f"{found.size}-{found.mtime}" != stamp:
                 raise StoreFailure("changed while it was read", kind="changed")
             end = min(stop or found.size, found.size)
