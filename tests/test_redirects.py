@@ -28,6 +28,7 @@ from paipa_etl.stores.link_local import is_refused, names_refused
 
 CODES = (301, 302, 303, 307, 308)
 STOLEN = b"stolen\n"
+SESSION = "FwoGZXIvYXdzEJr"
 LINES = [random.Random(3).randbytes(500).hex() for _ in range(9_500)]  # 9.5 MB: parts of each store
 QUICK = {"backoff": 0.01, "timeout": 5, "retries": 1}
 UNREAD = "ignore::pytest.PytestUnraisableExceptionWarning"
@@ -157,7 +158,7 @@ def owned(kind: str, place: Place, port: int) -> dict[str, Any]:
         from google.oauth2.credentials import Credentials
 
         given = {"api_endpoint": f"http://127.0.0.1:{port}"}
-        credentials = Credentials("token")  # type: ignore[no-untyped-call]
+        credentials = Credentials(SESSION)  # type: ignore[no-untyped-call]
         return {"client": storage.Client("kit", credentials=credentials, client_options=given)}
     from azure.storage.blob import BlobServiceClient
 
@@ -298,6 +299,7 @@ def test_a_region_is_still_found_out(moto: Place) -> None:
         assert write_one(place) == ["mine"]
 
 
+@pytest.mark.filterwarnings("ignore::paipa_etl.errors.PaipaWarning")
 def test_an_upload_session_elsewhere(
     gcs: Place, thieves: list[Listener], monkeypatch: pytest.MonkeyPatch
 ) -> None:
