@@ -107,7 +107,7 @@ def thieves() -> Iterator[list[Listener]]:
 def moto(tmp_path_factory: Any) -> Iterator[Place]:
     with servers.moto(tmp_path_factory.mktemp("moto")) as place:
         keys = place.words["client_kwargs"]
-        keys["aws_session_token"] = "token"
+        keys["aws_session_token"] = SESSION
         yield place
 
 
@@ -139,7 +139,7 @@ def store(
         assert real.through is not None
         place = real.through(proxy.port)
         if kind == "s3":
-            place.words["client_kwargs"]["aws_session_token"] = "token"
+            place.words["client_kwargs"]["aws_session_token"] = SESSION
         for name, value in place.environment.items():
             monkeypatch.setenv(name, value)
         place.words |= owned(kind, place, proxy.port) if way == "own" else {}
@@ -268,7 +268,7 @@ def test_every_code_for_every_verb_of_s3(
     assert moto.through is not None
     with FaultProxy(moto.port) as proxy:
         place = moto.through(proxy.port)
-        place.words["client_kwargs"]["aws_session_token"] = "token"
+        place.words["client_kwargs"]["aws_session_token"] = SESSION
         place.put("one.txt", b"one\n")
         for number, (verb, jobs) in enumerate(VERBS.items()):
             where = WHERE[(number + code) % len(WHERE)].format(thieves[0].host)
