@@ -33,6 +33,20 @@ def close(flow: object) -> None:
         method()
 
 
+class InOneProcess:
+    """A block of one run; a class, so that its frames hold no exception in a reference cycle."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def __enter__(self) -> None:
+        """Nothing is acquired."""
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, Word) and self._run.stop.is_foreign:
+            raise ForkedChild("this run", self._run.process) from None
+
+
 class Run(Cursor):
     """One run; made by a runner (or by a ready step that is used alone), never shared.
 
@@ -207,15 +221,9 @@ class Run(Cursor):
         """Whether publishing has begun; from then on an interrupt changes nothing."""
         return self._settled.get("published", False)
 
-    @contextmanager
-    def in_one_process(self) -> Generator[None, None, None]:
+    def in_one_process(self) -> InOneProcess:
         """Raise ``ForkedChild`` where a forked child went on with the run, and was stopped."""
-        try:
-            yield
-        except Word:
-            if self.stop.is_foreign:
-                raise ForkedChild("this run", self.process) from None
-            raise
+        return InOneProcess(self)
 
     @contextmanager
     def publishing(self) -> Generator[None, None, None]:

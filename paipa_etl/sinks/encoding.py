@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from paipa_etl.errors import BadRecord
 from paipa_etl.failures import Failure, Place
 from paipa_etl.formats import Append, BadSample, Columns, Context, Format, Options
-from paipa_etl.formats.batch import size_of
+from paipa_etl.formats.batch import Kept, size_of
 from paipa_etl.run import Run
 
 STAGE = "the sink"
@@ -69,10 +69,12 @@ class Encoding:
         self._count += 1
         return size
 
-    def add_raw(self, raw: bytes) -> int:
-        """Add an untouched record by its raw bytes; returns how many bytes wait to be taken."""
+    def add_kept(self, kept: Kept) -> int:
+        """Add a record that no step has changed; returns how many bytes wait to be taken."""
+        if not kept.copies:
+            return self.add(kept.record)
         self._count += 1
-        return self.append_raw(self._out, raw)
+        return self.append_raw(self._out, kept.raw)
 
     def append_raw(self, out: bytearray, raw: bytes) -> int:
         """Append the raw bytes of a record to any ``bytearray``, as ``append`` does a record."""

@@ -14,7 +14,7 @@ from paipa_etl.codecs import Codec
 from paipa_etl.codecs.members import Compressor
 from paipa_etl.errors import ForkedChild, OutputError, PlanError
 from paipa_etl.formats import Format, Options
-from paipa_etl.formats.batch import Batch
+from paipa_etl.formats.batch import Batch, Kept
 from paipa_etl.formats.blocks import BLOCK
 from paipa_etl.interrupts import put_off
 from paipa_etl.location import LOCAL, Location, parse
@@ -119,12 +119,10 @@ class OpenFile:
         """Write encoded records, which were appended by ``encoding.append``."""
         self._write(self.encoding.framed(data), count)
 
-    def write_kept(self, records: Iterable[tuple[Any, bytes, bool]]) -> None:
-        """Write records that no step has changed: the raw bytes, where the third item says so."""
-        encoding = self.encoding
-        for record, raw, copies in records:
-            size = encoding.add_raw(raw) if copies else encoding.add(record)
-            if size >= BLOCK:
+    def write_kept(self, records: Iterable[Kept]) -> None:
+        """Write records that no step has changed, by their raw bytes where that may be."""
+        for kept in records:
+            if self.encoding.add_kept(kept) >= BLOCK:
                 self._flush()
 
     def write_all(self, records: Iterable[Any]) -> None:
