@@ -4,7 +4,10 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 KERNELS = paipa_etl/formats/_scan.pyx paipa_etl/metering/_meter.pyx
 
-.PHONY: demo test bench dist clean
+# How long a soak takes.
+SOAK_MINUTES ?= 15
+
+.PHONY: demo test soak bench dist clean
 
 demo: $(VENV)/.installed
 	$(BIN)/paipa-etl -v --debug fixtures/events.jsonl.gz out.jsonl
@@ -15,6 +18,9 @@ test: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python tests/run.py
+
+soak: $(VENV)/.installed-test
+	$(BIN)/python -W error tests/soak.py $(SOAK_MINUTES)
 
 bench: $(VENV)/.installed-bench
 	$(BIN)/python benchmarks/compare.py

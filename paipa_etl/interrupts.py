@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Generator
@@ -15,19 +16,18 @@ INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
 
 @contextmanager
 def held_back() -> Generator[None, None, None]:
-    """Have interrupts come behind the block. Threads that it starts never get any."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    """Have the handlers of interrupts called after the block, in the order of arrival.
+
+    Handlers run in the main thread only, so other threads need nothing. No signal is blocked:
+    a thread that starts in the block, and every process that such a thread starts, has the mask
+    of the thread that starts it.
+    """
     keeper = _Keeper()
     try:
-        # Each call handles what came before it: one that raises must not leave them blocked.
-        signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS)
         keeper.take_over()
         yield
     finally:
-        try:
-            keeper.give_back()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        keeper.give_back()
 
 
 @contextmanager
@@ -46,62 +46,83 @@ def put_off() -> Generator[None, None, None]:
 
 
 class _Keeper:
-    """Keeps what other threads are given: the kernel hands them what this one has blocked.
+    """Stands in for the handlers of interrupts, and keeps the signals that arrive.
 
-    CPython has the main thread handle it, wherever that is. One that is not ``patient``
-    hands over all that came as soon as Ctrl-C follows another interrupt.
+    CPython may call a handler between any two instructions here. The handler may raise, and
+    may set other handlers (the command's second interrupt differs from its first). One that is
+    not ``patient`` calls the handlers at once when Ctrl-C follows another interrupt.
     """
 
     def __init__(self, *, patient: bool = True) -> None:
         self._patient = patient
         self._handlers: dict[int, Callable[[int, FrameType | None], Any] | int] = {}
-        self._taken: list[int] = []
-        self._came: list[tuple[int, FrameType | None]] = []
-        self._keeps = True
+        self._arrived: list[tuple[int, FrameType | None]] = []
 
     def take_over(self) -> None:
-        """Stand for the handlers. Only the main thread has any."""
+        """Replace the handlers. Only the main thread has any."""
         if threading.current_thread() is not threading.main_thread():
             return
+        _active.append(self)
         for number in INTERRUPTS:
             handler = signal.getsignal(number)
             if handler not in (None, signal.SIG_IGN):
                 self._handlers[number] = handler
-                self._taken.append(number)
                 signal.signal(number, self._keep)
 
     def give_back(self) -> None:
-        """Have the handlers back, and handle what came."""
-        self._keeps = False
+        """Restore the handlers, then call them for what arrived; raises what they raise."""
         try:
-            self._restore()
-        except BaseException:  # a handler that is back already raised what comes now
-            self._restore()
-            raise
+            self.restore()
         finally:
-            self._hand_over()
+            if self in _active:
+                _active.remove(self)
+        arrived, self._arrived = self._arrived, []
+        for number, frame in arrived:
+            _handle(number, frame, signal.getsignal(number))
 
-    def _restore(self) -> None:
-        while self._taken:  # the last one first: an interrupt may set what the alarm does
-            signal.signal(self._taken[-1], self._handlers[self._taken[-1]])
-            self._taken.pop()
+    def restore(self) -> None:
+        """Restore all handlers, then raise what one of them raised meanwhile."""
+        raised: BaseException | None = None
+        while self._handlers:
+            try:
+                self._restore_last()
+            except BaseException as error:
+                raised = error if raised is None else raised
+        if raised is not None:
+            raise raised
+
+    def _restore_last(self) -> None:
+        """Restore one handler, the last one first: an interrupt may set the alarm's."""
+        number, handler = list(self._handlers.items())[-1]
+        replaced = signal.signal(number, handler)
+        if replaced not in (self._keep, handler):  # set meanwhile, by another handler
+            signal.signal(number, replaced)
+        del self._handlers[number]
 
     def _keep(self, number: int, frame: FrameType | None) -> None:
-        self._came.append((number, frame))
-        again = number == signal.SIGINT and len(self._came) > 1
-        if not self._keeps or (again and not self._patient):
-            self._hand_over()
+        self._arrived.append((number, frame))
+        if self._patient or number != signal.SIGINT or len(self._arrived) == 1:
+            return
+        arrived, self._arrived = self._arrived, []
+        for each, at in arrived:
+            _handle(each, at, self._handlers.get(each))
 
-    def _hand_over(self) -> None:
-        """Handle what came, in order; what the first handler raises answers all of it."""
-        came, self._came = self._came, []
-        for number, frame in came:
-            self._handle(number, frame)
 
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        handler = self._handlers[number]
-        if callable(handler):
-            handler(number, frame)
-        else:  # the system's own
-            signal.signal(number, handler)
-            signal.raise_signal(number)
+_active: list[_Keeper] = []
+
+
+def _after_fork() -> None:
+    """The thread that forked is the main one of the child; the one with the block is not there."""
+    while _active:
+        _active.pop().restore()
+
+
+def _handle(number: int, frame: FrameType | None, handler: Any) -> None:
+    if callable(handler):
+        handler(number, frame)
+    elif handler == signal.SIG_DFL:
+        signal.signal(number, handler)
+        signal.raise_signal(number)
+
+
+os.register_at_fork(after_in_child=_after_fork)

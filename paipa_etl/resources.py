@@ -15,6 +15,7 @@ from types import GeneratorType
 from typing import Any, TypeVar
 
 from paipa_etl import forks
+from paipa_etl.collector import CleanupStack
 from paipa_etl.errors import PlanError, shown
 
 LOCK = "_lock"  # the ending of a parameter's name that asks for a resource's lock
@@ -175,7 +176,7 @@ class Resources:
     def lent(self, function: Any, step: object) -> Generator[Any, None, None]:
         """The callable with what it asks for, for one worker of a step, in the worker's thread."""
         known = {**needs_of(function), **self._given}
-        with ExitStack() as stack, _left_alone_by_children(stack):
+        with CleanupStack() as stack, _left_alone_by_children(stack):
             if _has_set_up(function):
                 self._of((step, ""), lambda: self._set_up(function))
             lent: dict[str, Any] = {}

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from copy import copy
 from typing import Any
 
-from paipa_etl.background import AHEAD, BEHIND, EventLoop, join
+from paipa_etl.background import AHEAD, BEHIND, EventLoop
 from paipa_etl.channel import MAX_BYTES
 from paipa_etl.clients import Clients
 from paipa_etl.clock import Clock
@@ -263,7 +263,7 @@ class Run(Cursor):
             self.resources.release()
         finally:
             self.end()
-            join(self.loop.thread)
+            self.loop.join()
             self.close()
             if self.before is not None:
                 self.before.over()

@@ -6,9 +6,12 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from paipa_etl import forks
+from paipa_etl.collector import apart
 from paipa_etl.errors import Word
+from paipa_etl.turns import acquire
 
 
 class Stopped(Word):
@@ -29,6 +32,7 @@ class Stop:
         self.is_foreign = False
         """Whether this is a forked child: what waits for it is in another process."""
         self._pipe: tuple[int, int] | None = None
+        self._readable, self._process = False, 0
         self._wakers: list[Callable[[], None]] = []
         forks.own(self)
 
@@ -36,8 +40,7 @@ class Stop:
         """Wish for the end, and wake every wait; more than once is as once."""
         with self._lock:
             self.is_set = True
-            if self._pipe:
-                os.write(self._pipe[1], b"!")
+            self._make_readable()
             wakers = () if self.is_foreign else tuple(self._wakers)
         for wake in wakers:
             with contextlib.suppress(OSError, RuntimeError):  # gone, or woken already
@@ -48,7 +51,7 @@ class Stop:
         bell = threading.Lock()
         bell.acquire()
         with self.waking(bell.release):
-            bell.acquire(timeout=max(seconds, 0))
+            acquire(bell, max(seconds, 0))
         if self.is_set:
             raise Stopped
 
@@ -56,10 +59,16 @@ class Stop:
         """A descriptor that becomes readable when the end is wished for."""
         with self._lock:
             if self._pipe is None:
-                self._pipe = os.pipe()
+                self._pipe, self._process, self._readable = os.pipe(), os.getpid(), False
                 if self.is_set:
-                    os.write(self._pipe[1], b"!")
+                    self._make_readable()
             return self._pipe[0]
+
+    def _make_readable(self) -> None:
+        """Once: a full pipe would hold up. Not in a child process, which shares the pipe."""
+        if self._pipe and not self._readable and self._process == os.getpid():
+            os.write(self._pipe[1], b"!")
+            self._readable = True
 
     @contextlib.contextmanager
     def waking(self, wake: Callable[[], None]) -> Iterator[None]:
@@ -72,8 +81,11 @@ class Stop:
         try:
             yield
         finally:
-            with self._lock:
-                self._wakers.remove(wake)
+            apart(partial(self._forget, wake))
+
+    def _forget(self, wake: Callable[[], None]) -> None:
+        with self._lock:
+            self._wakers.remove(wake)
 
     def disown(self) -> None:
         """In a forked child: nothing goes on, and nobody in the parent is woken."""

@@ -20,6 +20,25 @@ R = TypeVar("R")
 LOOK_UP = 0.5  # seconds after which the main thread's wait lets a signal be handled
 
 
+def acquire(lock: Lock, timeout: float = -1) -> bool:
+    """Take a lock; false when the seconds have passed before.
+
+    A signal that the kernel gives to another thread wakes nobody, and its handler is called
+    by the main thread only: that one looks for it now and then.
+    """
+    if current_thread() is not main_thread():
+        return lock.acquire(timeout=timeout)
+    while True:
+        seconds = LOOK_UP if timeout < 0 else min(LOOK_UP, timeout)
+        if lock.acquire(timeout=seconds):
+            return True
+        pthread_sigmask(SIG_BLOCK, ())  # has CPython call the handlers
+        if timeout >= 0:
+            timeout -= seconds
+            if timeout <= 0:
+                return False
+
+
 class Turn:
     """A thread's place in a line: a lock that its waker gives back."""
 
@@ -31,13 +50,7 @@ class Turn:
 
     def wait(self, timeout: float = -1) -> bool:
         """Wait to be woken; false when the seconds have passed before."""
-        if timeout < 0 and current_thread() is main_thread():
-            # A signal that the kernel gave to another thread (as it does while the main
-            # thread starts one) wakes nobody: CPython sees it when the wait has ended.
-            while not self._lock.acquire(timeout=LOOK_UP):
-                pthread_sigmask(SIG_BLOCK, ())  # which has CPython look for it
-            return True
-        return self._lock.acquire(timeout=timeout)
+        return acquire(self._lock, timeout)
 
     def wake(self) -> bool:
         """Wake who waits; false where it was woken already."""

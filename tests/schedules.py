@@ -13,7 +13,7 @@ import pytest
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from paipa_etl import forks, turns
-from paipa_etl.runners import crew, janitor, share, stage
+from paipa_etl.runners import crew, share, stage
 from paipa_etl.runners.ticket import Ticket
 
 ENDLESS = 10_000  # decisions: a run that takes more of them does not end
@@ -28,7 +28,11 @@ class Task:
 
     greenlet: greenlet
 
-    def __init__(self, target: Callable[[], object], name: str = "") -> None:
+    failure: BaseException | None = None
+
+    def __init__(
+        self, target: Callable[[], object], name: str = "", end: Callable[[], object] | None = None
+    ) -> None:
         self.name, self._target = name, target
         self.lock: Lock | None = None
         """What it waits for."""
@@ -225,17 +229,15 @@ scheduler = Scheduler({})
 
 def make_cooperative(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the core use these locks and threads, and a clock that stands still."""
-    threads = SimpleNamespace(Lock=Lock, Thread=Task, current_thread=lambda: None)
+    threads = SimpleNamespace(Lock=Lock, current_thread=lambda: None)
     monkeypatch.setattr(crew, "threading", threads)
     monkeypatch.setattr(forks, "lock", Lock)
     monkeypatch.setattr(turns, "Lock", Lock)
     for module in (share, stage, turns):
         monkeypatch.setattr(module, "perf_counter", lambda: 0.0)
-    monkeypatch.setattr(crew, "start", Task.start)
+    monkeypatch.setattr(crew, "Thread", Task)
     # What the collector drops is closed at once: a thread of its own would not be one of these.
-    monkeypatch.setattr(janitor, "apart", lambda action, name: action())
-    monkeypatch.setattr(janitor, "watch", lambda key, end: None)
-    monkeypatch.setattr(janitor, "leave", lambda key: None)
+    monkeypatch.setattr(crew, "apart", lambda cleanup: cleanup())
     monkeypatch.setattr(Ticket, "__hash__", lambda ticket: ticket.batch.indices[0])
 
 

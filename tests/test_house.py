@@ -26,10 +26,11 @@ RANKS = [
     {"cursor"},
     {"background"},
     {"channel", "clients", "clock", "report", "resources", "retries", "waits"},
-    {"stop", "suffixes", "turns"},
+    {"stop", "suffixes"},
+    {"turns"},
     {"formats", "codecs", "location", "metering"},
     {"failures", "forks"},
-    {"errors", "interrupts"},
+    {"collector", "errors", "interrupts"},
 ]
 FILES = [*sorted((ROOT / "paipa_etl").rglob("*.py")), *sorted((ROOT / "cli").glob("*.py"))]
 STEPS = {"Step", "FunctionStep", "Counting"}

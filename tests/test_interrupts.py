@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import subprocess
 import sys
 import threading
 import time
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from paipa_etl import Feed, Pipeline, steps
-from paipa_etl.interrupts import held_back
+from paipa_etl.interrupts import INTERRUPTS, held_back
 from paipa_etl.turns import Turn
 
 
@@ -35,7 +38,7 @@ def test_an_interrupt_comes_behind_the_block() -> None:
 
 ANOTHER = """\
 import signal, socket, threading
-from paipa_etl.interrupts import held_back
+from paipa_etl.interrupts import INTERRUPTS, held_back
 end = threading.Event()
 other = threading.Thread(target=end.wait, daemon=True)
 other.start()
@@ -68,23 +71,88 @@ def test_what_another_thread_is_given_comes_behind_the_block(
     assert (ended.stdout, ended.returncode) == (said, code)
 
 
-def test_an_interrupt_that_is_raised_on_the_way_in_leaves_nothing_blocked(
-    monkeypatch: pytest.MonkeyPatch,
+def handlers() -> list[object]:
+    return [signal.getsignal(number) for number in INTERRUPTS]
+
+
+@pytest.mark.parametrize("nth", range(2 * len(INTERRUPTS)))
+@pytest.mark.parametrize("after", [False, True])
+def test_an_interrupt_while_handlers_are_exchanged_leaves_all_of_them_restored(
+    monkeypatch: pytest.MonkeyPatch, nth: int, after: bool
 ) -> None:
-    """It came just before: the call that blocks is the one that raises it, having blocked."""
-    mask = signal.pthread_sigmask
+    """CPython calls a handler before ``signal.signal`` sets another one, or just after it has."""
+    before, exchange, calls = handlers(), signal.signal, itertools.count()
 
-    def interrupted(how: int, signals: object) -> object:
-        before = mask(how, signals)  # type: ignore[arg-type]
-        if signals and how == signal.SIG_BLOCK:
+    def interrupted(number: int, handler: Any) -> Any:
+        this = next(calls) == nth
+        if this and not after:
             raise KeyboardInterrupt
-        return before
+        replaced = exchange(number, handler)
+        if this:
+            raise KeyboardInterrupt
+        return replaced
 
-    monkeypatch.setattr(signal, "pthread_sigmask", interrupted)
+    monkeypatch.setattr(signal, "signal", interrupted)
     with pytest.raises(KeyboardInterrupt), held_back():
-        raise AssertionError("not reached")
+        pass
     monkeypatch.undo()
-    assert signal.SIGINT not in blocked()
+    assert handlers() == before
+
+
+def test_a_handler_that_sets_another_one_has_the_last_word() -> None:
+    """As the first interrupt of the command does: the second one is another."""
+    second = Mock()
+
+    def first(number: int, frame: object) -> None:
+        signal.signal(signal.SIGINT, second)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+    before = {number: signal.signal(number, first) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with held_back():
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGTERM)
+        assert signal.getsignal(signal.SIGINT) is second
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+        second.assert_not_called()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+FORKED = """\
+import os, signal, sys, threading
+from paipa_etl.interrupts import held_back
+def handle(number, frame):
+    os._exit(9)
+signal.signal(signal.SIGTERM, handle)
+code = []
+def fork():
+    child = os.fork()
+    if not child:
+        signal.raise_signal(signal.{name})
+        os._exit(0)
+    code.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+with held_back(), held_back():
+    other = threading.Thread(target=fork)
+    other.start()
+    other.join()
+print(code)
+"""
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 9), ("SIGHUP", -signal.SIGHUP)])
+def test_a_child_that_another_thread_forks_meanwhile_has_its_handlers(name: str, code: int) -> None:
+    command = [sys.executable, "-c", FORKED.replace("{name}", name)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (ended.stdout, ended.stderr) == (f"[{code}]\n", "")
+
+
+def test_nothing_is_blocked_in_the_block() -> None:
+    """What a thread that starts in it, or a process of that thread, would inherit."""
+    before = blocked()
+    with held_back():
+        assert blocked() == before
 
 
 def test_a_signal_that_another_thread_was_given_ends_a_wait() -> None:

@@ -88,7 +88,7 @@ def test_reading_ahead_closes_the_generator_in_the_thread_that_ran_it() -> None:
         finally:
             threads.append(threading.current_thread())
 
-    ahead: Any = read_ahead(source(), len, Stop(), Channel(1 << 20))  # type: ignore[arg-type]
+    ahead: Any = read_ahead(source(), len, stop := Stop(), Channel(1 << 20), stop.set)  # type: ignore[arg-type]
     next(ahead)
     ahead.close()
     assert [thread.name for thread in threads] == ["paipa-read-ahead"]
@@ -100,7 +100,7 @@ def test_reading_ahead_raises_what_the_generator_raised() -> None:
         yield b"1"
         raise ZeroDivisionError
 
-    ahead = read_ahead(source(), len, Stop(), Channel(1 << 20))  # type: ignore[arg-type]
+    ahead = read_ahead(source(), len, stop := Stop(), Channel(1 << 20), stop.set)  # type: ignore[arg-type]
     assert next(ahead) == b"1"
     with pytest.raises(ZeroDivisionError):
         next(ahead)
@@ -120,11 +120,11 @@ def flood(behind: WriteBehind) -> None:
 
 
 def test_writing_behind_raises_what_the_output_raised() -> None:
-    behind = WriteBehind(Full())
+    behind = WriteBehind(Full(), Stop().set)
     with pytest.raises(OSError, match="full"):
         flood(behind)
     behind.abort()
-    behind = WriteBehind(Full())
+    behind = WriteBehind(Full(), Stop().set)
     behind.write(b"x")
     with pytest.raises(OSError, match="full"):
         behind.finish()
@@ -153,7 +153,7 @@ def test_a_stop_calls_what_waits_elsewhere() -> None:
 
 def test_an_output_that_was_made_and_never_used_has_no_thread() -> None:
     threads = threading.active_count()
-    behind = WriteBehind(Full())  # an interrupt right here leaves nobody to abort it
+    behind = WriteBehind(Full(), Stop().set)  # an interrupt right here leaves nobody to abort it
     assert threading.active_count() == threads
     behind.abort()
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
+from functools import partial
 from typing import Generic, TypeVar
 
 from paipa_etl import forks
-from paipa_etl.background.threads import join, join_waking, start, surely
+from paipa_etl.background.janitor import Thread
+from paipa_etl.background.threads import first_of, join, join_waking, surely
 from paipa_etl.channel import Abandoned, Channel, Finished
+from paipa_etl.collector import apart
 from paipa_etl.stop import Stop
 
 AHEAD = 2 << 20  # bytes: four trips of a decoder, enough to keep both threads busy
@@ -21,7 +23,7 @@ class Ahead(Generic[T]):
     """A generator that is run by a thread of its own, ahead of whoever takes from its channel.
 
     The generator is closed by the thread that runs it. ``close`` sets the stop, so that a
-    wait for bytes ends, and waits for the thread.
+    wait for bytes ends, and waits for the thread. ``end`` ends the run, for the janitor.
     """
 
     def __init__(
@@ -30,14 +32,19 @@ class Ahead(Generic[T]):
         size: Callable[[T], int],
         stop: Stop,
         channel: Channel[T],
+        end: Callable[[], None],
     ) -> None:
         self._stop, self._channel = stop, forks.own(channel)
-        words = (items, size, self._channel)
-        self._thread = threading.Thread(target=_pump, args=words, name="paipa-read-ahead")
+
+        def end_all() -> None:
+            end()  # first, so that nobody takes the abandoned channel for the end of the input
+            channel.abandon()
+
+        self._thread = Thread(partial(_pump, items, size, channel), "read-ahead", end_all)
 
     def start(self) -> None:
         """Begin to run the generator."""
-        start(self._thread)
+        self._thread.start()
 
     def __iter__(self) -> Iterator[T]:
         """What the generator yields; what it raises is raised here."""
@@ -46,6 +53,9 @@ class Ahead(Generic[T]):
                 item = self._channel.get()
             except Finished:
                 return
+            except Abandoned:
+                failure = self._thread.failure
+                raise (Abandoned if failure is None else failure) from None
             yield item
 
     def finish(self) -> None:
@@ -61,18 +71,22 @@ class Ahead(Generic[T]):
 
 
 def read_ahead(
-    items: Generator[T, None, None], size: Callable[[T], int], stop: Stop, channel: Channel[T]
+    items: Generator[T, None, None],
+    size: Callable[[T], int],
+    stop: Stop,
+    channel: Channel[T],
+    end: Callable[[], None],
 ) -> Iterator[T]:
     """Yield what a generator yields, run by a thread of its own, as far ahead as a channel holds.
 
     Closing this one ends the thread, and a read that waits for bytes.
     """
-    ahead = Ahead(items, size, stop, channel)
+    ahead = Ahead(items, size, stop, channel, end)
     try:
         ahead.start()
         yield from ahead
     finally:
-        ahead.close()
+        apart(ahead.close)
 
 
 def side_by_side(
@@ -81,26 +95,32 @@ def side_by_side(
     stop: Stop,
     width: int,
     limit: int,
+    end: Callable[[], None],
 ) -> Generator[T, None, None]:
     """Yield what generators yield, one generator after the other; ``width`` of them run ahead.
 
-    Each has a thread of its own, and at most ``limit`` bytes that were not taken yet.
+    Each has a thread of its own, and at most ``limit`` bytes that were not taken yet. ``end``
+    ends the run, for the janitor.
     """
     running: deque[Ahead[T]] = deque()
     try:
         while True:
             while len(running) < width and (job := next(jobs, None)) is not None:
-                running.append(Ahead(job, size, stop, Channel[T](limit)))
+                running.append(Ahead(job, size, stop, Channel[T](limit), end))
                 running[-1].start()
             if not running:
                 return
             yield from running[0]
             running.popleft().finish()
     finally:
-        if running:
-            surely(stop.set)  # all at once: they end side by side too
-        for ahead in running:
-            ahead.close()
+        apart(partial(_close_all, running, stop))
+
+
+def _close_all(running: deque[Ahead[T]], stop: Stop) -> None:
+    if running:
+        surely(stop.set)  # all at once: they end side by side too
+    for ahead in running:
+        ahead.close()
 
 
 def _pump(items: Generator[T, None, None], size: Callable[[T], int], channel: Channel[T]) -> None:
@@ -108,13 +128,11 @@ def _pump(items: Generator[T, None, None], size: Callable[[T], int], channel: Ch
     try:
         for item in items:
             channel.put(item, size(item))
-    except Abandoned:
-        pass
     except BaseException as error:  # whatever it is, it is raised where the items are taken
         failure = error
     finally:
         try:
             items.close()
         except BaseException as error:
-            failure = error if failure is None else failure
+            failure = first_of(failure, error)
         channel.finish(failure)

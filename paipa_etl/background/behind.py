@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from paipa_etl import forks
-from paipa_etl.background.threads import join, join_waking, start, surely
+from paipa_etl.background.janitor import Thread
+from paipa_etl.background.threads import first_of, join, join_waking, surely
 from paipa_etl.channel import Abandoned, Channel, Finished
 from paipa_etl.stop import Stop, Stopped
 from paipa_etl.turns import LOOK_UP
@@ -19,17 +20,18 @@ class Task:
     """One call, made by a thread of its own from ``start`` on.
 
     Whoever makes a task keeps it before starting it: an interrupt between the two loses nothing.
+    ``end`` makes the call end soon, for the janitor.
     """
 
-    def __init__(self, action: Callable[[], Any]) -> None:
+    def __init__(self, action: Callable[[], Any], end: Callable[[], object]) -> None:
         self._action = action
         self._failure: BaseException | None = None
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="paipa-upload")
+        self._thread = Thread(self._work, "upload", end)
 
     def start(self) -> None:
         """Have the call made."""
-        start(self._thread)
+        self._thread.start()
 
     def _work(self) -> None:
         try:
@@ -42,8 +44,9 @@ class Task:
     def finish(self) -> None:
         """Wait for the end of the call; raises what it raised."""
         join(self._thread)
-        if self._failure is not None:
-            raise self._failure
+        failure = first_of(self._failure, self._thread.failure)
+        if failure is not None:
+            raise failure
 
     def finish_unless(self, stop: Stop) -> None:
         """Wait for the end of the call, as ``finish`` does, or for the stop.
@@ -80,15 +83,20 @@ class WriteBehind:
 
     What the thread fails with is raised by the next call here. The thread starts with
     the first call, when whoever made this can already abort it: an interrupt between
-    the two would leave it waiting for ever.
+    the two would leave it waiting for ever. ``end`` ends the run, for the janitor.
     """
 
-    def __init__(self, output: Output, limit: int = BEHIND) -> None:
+    def __init__(self, output: Output, end: Callable[[], None], limit: int = BEHIND) -> None:
         self._output = output
         self.channel: Channel[Callable[[], Any]] = forks.own(Channel(limit))
         self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._work, name="paipa-write-behind")
-        self._begun = False
+
+        def end_all() -> None:
+            end()
+            self.channel.abandon()
+
+        self._thread = Thread(self._work, "write-behind", end_all)
+        self._begun = self._done = False
 
     def write(self, data: bytes | bytearray) -> None:
         """Have the bytes written."""
@@ -103,8 +111,8 @@ class WriteBehind:
         self._call(self._output.finish, 0)
         self.channel.finish()
         join(self._thread)
-        if self._failure is not None:
-            raise self._failure
+        if not self._done:
+            raise self._cause()
 
     def abort(self) -> None:
         """Drop what is not written yet and end the thread."""
@@ -114,20 +122,25 @@ class WriteBehind:
     def _call(self, action: Callable[[], Any], size: int) -> None:
         if not self._begun:
             self._begun = True
-            start(self._thread)
+            self._thread.start()
         try:
             self.channel.put(action, size)
         except Abandoned:
             join(self._thread)
-            if self._failure is None:
-                raise
-            raise self._failure from None
+            raise self._cause() from None
+
+    def _cause(self) -> BaseException:
+        """Why not everything was written."""
+        cause = first_of(self._failure, self._thread.failure)
+        return Abandoned() if cause is None else cause
 
     def _work(self) -> None:
         try:
             while True:
                 self.channel.get()()
-        except (Finished, Abandoned):
+        except Finished:
+            self._done = True
+        except Abandoned:
             pass
         except BaseException as error:  # raised again in the thread that hands over
             self._failure = error

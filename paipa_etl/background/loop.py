@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Coroutine
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from paipa_etl import forks
-from paipa_etl.background.threads import start
+from paipa_etl.background.janitor import Thread
+from paipa_etl.background.threads import join
 from paipa_etl.stop import Stopped
+from paipa_etl.turns import LOOK_UP
 
 if TYPE_CHECKING:
     import asyncio
@@ -26,8 +30,7 @@ class EventLoop:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ended: asyncio.Event | None = None
         self._closed = False
-        self.thread = threading.Thread(target=self._serve, name="paipa-event-loop")
-        self._ready = threading.Event()
+        self.thread: Thread | None = None
         forks.own(self)
 
     def call(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
@@ -36,11 +39,11 @@ class EventLoop:
 
         try:
             future = self.submit(_caught(coroutine))
-        except Stopped:
+        except BaseException:
             coroutine.close()
             raise
         try:
-            result, error = future.result()
+            result, error = self.result(future)
             if error is not None:
                 raise error
             return result
@@ -51,31 +54,53 @@ class EventLoop:
         finally:
             future.cancel()
 
+    def begin(self) -> None:
+        """Have the loop there; raises what the system has against it."""
+        with self._lock:
+            self._begin()
+
     def submit(self, coroutine: Coroutine[Any, Any, Any]) -> concurrent.futures.Future[Any]:
         """Start a coroutine."""
         import asyncio
 
         with self._lock:
-            if self._closed:
+            try:
+                self._begin()
+            except BaseException:
                 coroutine.close()
-                raise Stopped
-            if self._loop is None:
-                start(self.thread)
-                self._ready.wait()
+                raise
             assert self._loop is not None
             # Under the lock: behind the word to end, the loop would never come to begin it.
             return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
 
-    def _serve(self) -> None:
+    def result(self, future: concurrent.futures.Future[T]) -> T:
+        """Wait for a coroutine and give what it returns; raises what ended the loop before that."""
+        assert self.thread is not None
+        while not future.done():
+            try:
+                return future.result(LOOK_UP)
+            except TimeoutError:  # where it is the coroutine's own, it is raised below
+                if not (self.thread.is_alive() or future.done()):
+                    failure = self.thread.failure
+                    raise (Stopped if failure is None else failure) from None
+        return future.result()
+
+    def _begin(self) -> None:
+        """Make the loop here, where a failure is the caller's, and start its thread."""
+        if self._closed:
+            raise Stopped
+        if self._loop is not None:
+            return
         import asyncio
 
-        async def until_closed() -> None:
-            self._loop, self._ended = asyncio.get_running_loop(), asyncio.Event()
-            self._ready.set()
-            await self._ended.wait()
-
-        with asyncio.Runner() as runner:
-            runner.run(until_closed())
+        loop, ended = _new_loop(), asyncio.Event()
+        thread = Thread(partial(_serve, loop, ended), "event-loop", self.close)
+        try:
+            thread.start()
+        except BaseException:
+            loop.close()
+            raise
+        self._loop, self._ended, self.thread = loop, ended, thread
 
     def disown(self) -> None:
         """In a forked child: its thread is not there, and its descriptors are the parent's.
@@ -94,8 +119,39 @@ class EventLoop:
         """Cancel what still runs and end the thread, which the caller may join."""
         with self._lock:
             self._closed = True
-        if self._loop is not None and self._ended is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._ended.set)
+        if self._loop is not None and self._ended is not None:
+            with suppress(RuntimeError):  # the loop has ended
+                self._loop.call_soon_threadsafe(self._ended.set)
+
+    def join(self) -> None:
+        """Wait for the end of the thread, where there is one."""
+        if self.thread is not None:
+            join(self.thread)
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    """A new event loop. One that is half made complains when it is dropped: see if it can be."""
+    import asyncio
+    import selectors
+    import socket
+
+    with selectors.DefaultSelector():
+        for end in socket.socketpair():
+            end.close()
+    return asyncio.new_event_loop()
+
+
+def _serve(loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:
+    import asyncio
+
+    async def until_ended() -> None:
+        await ended.wait()
+
+    try:
+        with asyncio.Runner(loop_factory=lambda: loop) as runner:
+            runner.run(until_ended())
+    finally:
+        loop.close()
 
 
 async def _caught(coroutine: Coroutine[Any, Any, T]) -> tuple[T | None, BaseException | None]:

@@ -1,15 +1,80 @@
-"""Starting, waking and joining a thread: an interrupt must not leave it half done."""
+"""Threads whose start cannot hang, and how threads are woken and joined."""
 
 from __future__ import annotations
 
+import math
 import threading
+import weakref
 from collections.abc import Callable
+from functools import partial
+from time import monotonic, sleep
+from typing import Any
 
-from paipa_etl.interrupts import held_back
 from paipa_etl.stop import Stop
 from paipa_etl.turns import LOOK_UP
 
 AGAIN = 0.1  # seconds after which a thread that should end is woken once more
+LOOK = 0.05  # seconds between two looks at a thread that has not begun
+ATTEMPTS = 50  # of what must be done, while there is no memory for it
+PAUSE = 0.02  # seconds between two of them
+
+
+class SafeThread(threading.Thread):
+    """A thread whose ``start`` raises ``MemoryError`` where the new thread dies before it begins.
+
+    A new thread with no memory for its first frame ends without a word, and
+    ``threading.Thread.start`` waits for it for ever. Here, nothing but the new thread holds
+    what it is to call, so a weak reference to that tells when the thread is gone. Relies on
+    CPython, 3.11 to 3.14: ``start`` hands ``_bootstrap`` to the new thread, waits for
+    ``_started``, and keeps the thread in ``threading._limbo`` until then.
+    """
+
+    def __init__(self, target: Callable[[], object], name: str, *, daemon: bool | None = None):
+        super().__init__(target=target, name=name, daemon=daemon)
+        self._started = self._beginning = _Beginning()
+
+    @property
+    def _bootstrap(self) -> Callable[[], object]:
+        first = partial(super()._bootstrap)  # type: ignore[misc]
+        self._beginning.first = weakref.ref(first)
+        return first
+
+    def start(self) -> None:
+        """Start it. The caller holds interrupts back: one in here would leave it half started."""
+        try:
+            super().start()
+        except _NotBegun:
+            threading._limbo.pop(self, None)  # type: ignore[attr-defined]
+            raise MemoryError("no memory to begin a thread") from None
+
+
+class _NotBegun(Exception):
+    """The thread has died before its first instruction."""
+
+
+class _Beginning(threading.Event):
+    """Set by a thread when it begins; the wait for it ends when the thread is gone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first: Callable[[], Any] = lambda: None
+        self._bell = threading.Lock()
+        self._bell.acquire()
+
+    def set(self) -> None:
+        super().set()
+        self._bell.release()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        while not self._bell.acquire(timeout=LOOK):
+            if self.first() is None and not self.is_set():
+                raise _NotBegun
+        return True
+
+
+def first_of(*errors: BaseException | None) -> BaseException | None:
+    """The first that is there; an exception of the user's own may well be false."""
+    return next((error for error in errors if error is not None), None)
 
 
 def surely(action: Callable[[], None]) -> None:
@@ -21,13 +86,14 @@ def surely(action: Callable[[], None]) -> None:
         raise
 
 
-def start(thread: threading.Thread) -> None:
-    """Start a thread, interrupts held back: one in mid-start would leave it half started.
-
-    The thread keeps them held back: signals are the main thread's.
-    """
-    with held_back():
-        thread.start()
+def insist(action: Callable[[], object]) -> None:
+    """Do what must be done, again where there is no memory for it: others may give some back."""
+    for _ in range(ATTEMPTS):
+        try:
+            action()
+            return
+        except MemoryError:
+            sleep(PAUSE)
 
 
 def join_waking(thread: threading.Thread, stop: Stop) -> None:
@@ -46,8 +112,10 @@ def join_waking(thread: threading.Thread, stop: Stop) -> None:
 def join(thread: threading.Thread, timeout: float | None = None) -> None:
     """Wait for a thread, where it was started and is another than this one."""
     here = threading.current_thread()
-    if timeout is None and here is threading.main_thread():
-        while thread.is_alive():  # so that a signal is handled that another thread was given
-            thread.join(LOOK_UP)
-    elif thread.is_alive() and thread is not here:
-        thread.join(timeout)
+    if here is not threading.main_thread():
+        if thread.is_alive() and thread is not here:
+            thread.join(timeout)
+        return
+    end = monotonic() + (math.inf if timeout is None else timeout)
+    while thread.is_alive() and (left := end - monotonic()) > 0:
+        thread.join(min(left, LOOK_UP))  # then a signal is handled that another thread was given

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from paipa_etl.background.threads import join, start, surely
+from paipa_etl.background.janitor import Thread
+from paipa_etl.background.threads import join, surely
 
 
 class Ticking:
@@ -15,11 +16,11 @@ class Ticking:
         self._action, self._seconds = action, seconds
         self._bell = threading.Lock()
         self._bell.acquire()
-        self._thread = threading.Thread(target=self._work, name=f"paipa-{name}")
+        self._thread = Thread(self._work, name, self._ring)
 
     def start(self) -> None:
         """Begin."""
-        start(self._thread)
+        self._thread.start()
 
     def _work(self) -> None:
         while not self._bell.acquire(timeout=self._seconds):
@@ -28,8 +29,7 @@ class Ticking:
     def end(self) -> None:
         """End, and wait for a call that is going on."""
         surely(self._ring)
-        if self._thread.ident is not None:
-            join(self._thread)
+        join(self._thread)
 
     def _ring(self) -> None:
         if self._bell.locked():

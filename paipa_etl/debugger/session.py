@@ -9,11 +9,13 @@ import warnings
 from array import array
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from types import NoneType
 from typing import Any
 
 from paipa_etl import forks
 from paipa_etl.background import Ticking
+from paipa_etl.collector import apart
 from paipa_etl.debugger.observed import (
     Observed,
     Plan,
@@ -106,11 +108,14 @@ class Session(Watch):
             failed = error
             raise
         finally:
-            try:
-                self._ticking.end()
-                self._finish(failed)
-            finally:
-                self.memory.close()
+            apart(partial(self._end, failed))
+
+    def _end(self, failed: BaseException | None) -> None:
+        try:
+            self._ticking.end()
+            self._finish(failed)
+        finally:
+            self.memory.close()
 
     def details(self) -> View | None:
         """What was seen, when the run is over."""

@@ -11,12 +11,12 @@ from types import TracebackType
 from typing import NoReturn
 
 from paipa_etl import forks
-from paipa_etl.background import join, start, surely
+from paipa_etl.background import Thread, join, surely
 from paipa_etl.channel import Abandoned, Channel
+from paipa_etl.collector import apart
 from paipa_etl.errors import StuckWorker, describe
 from paipa_etl.formats.batch import Batch
 from paipa_etl.run import Run
-from paipa_etl.runners import janitor
 from paipa_etl.runners.window import Window
 from paipa_etl.stop import Stopped
 
@@ -32,7 +32,7 @@ class Crew:
         self.run = run
         self.channels: list[Channel[Batch]] = []
         self.windows: list[Window] = []
-        self._threads: list[threading.Thread] = []
+        self._threads: list[Thread] = []
         self._lock = forks.lock()
         self._traceback: TracebackType | None = None
         self._bell = threading.Lock()
@@ -43,16 +43,15 @@ class Crew:
     def add(self, target: Callable[[], None], name: str) -> None:
         """One more thread, which starts with the others."""
         work = forks.thread_target(target, self._first)
-        self._threads.append(threading.Thread(target=work, name=f"paipa-{name}"))
+        self._threads.append(Thread(work, name, self.run.end))
 
     def start(self) -> None:
         """Start all threads."""
         self._waking.__enter__()
-        janitor.watch(self, self.run.end)
         if self.windows:
             self.add(self._watch, "watch")
         for thread in self._threads:
-            start(thread)
+            thread.start()
 
     # What fails.
 
@@ -78,6 +77,8 @@ class Crew:
         the run was stopped, by the failure that was the first in time.
         """
         failures = self.run.failures
+        if not failures:  # a thread may have had no memory to tell
+            failures += [t.failure for t in self._threads if t.failure is not None]
         if not failures:
             raise Stopped if isinstance(error, Abandoned) else error
         first = error if self.is_known(error) else failures[0]
@@ -141,14 +142,11 @@ class Crew:
 
         What releasing raises is raised where nothing else failed before, the ``cause``.
         """
-        janitor.apart(partial(self._end, cause), "paipa-closing")
+        apart(partial(self._end, cause))
 
     def _end(self, cause: BaseException | None) -> None:
         surely(self.stop)
-        try:
-            stuck = self._join()
-        finally:
-            janitor.leave(self)
+        stuck = self._join()
         self._waking.__exit__(None, None, None)
         self.run.close()
         if stuck:
@@ -164,7 +162,8 @@ class Crew:
     def _join(self) -> list[threading.Thread]:
         clock = self.run.clock
         end = clock.now() + GRACE
-        threads = [*self._threads, self.run.loop.thread]
+        loop = self.run.loop.thread
+        threads = [*self._threads, *([loop] if loop else [])]
         for thread in threads:
             join(thread, max(end - clock.now(), 0))
             while thread.is_alive() and self.run.must_finish():

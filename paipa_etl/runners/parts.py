@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from itertools import chain
 from typing import Any
 
 from paipa_etl.channel import Channel, Finished, Parcel
+from paipa_etl.collector import CleanupStack, apart
 from paipa_etl.formats.batch import Batch
 from paipa_etl.metering.watch import SINK, WAITS, Owner
 from paipa_etl.report import StepCount
@@ -53,7 +54,7 @@ def arriving(
                 return
             yield parcel.item
     finally:
-        channel.abandon()
+        apart(channel.abandon)
 
 
 def flow_of(
@@ -123,7 +124,7 @@ def nested(
     flow: Iterator[Any], part: Counted, run: Run, *, batches: bool = False
 ) -> Generator[Iterator[Any], None, None]:
     """Steps nested over a flow; leaving the block closes all of them, from the right."""
-    with ExitStack() as stack:
+    with CleanupStack() as stack:
         stack.callback(close, flow)
         if batches and calls_before_early_end(part):
             flow = chain.from_iterable(map(Batch.singly, flow))

@@ -8,9 +8,10 @@ and none is encoded, whole blocks are validated and copied.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from contextlib import AbstractContextManager, ExitStack, closing
+from contextlib import AbstractContextManager, closing
 from typing import Any
 
+from paipa_etl.collector import CleanupStack
 from paipa_etl.formats.batch import Batch, Kept
 from paipa_etl.formats.blocks import BLOCK
 from paipa_etl.formats.places import SourceBlock, no_records
@@ -40,7 +41,7 @@ def records(
     Closing the generator closes every step's from the right, and the source's. ``watching``
     lasts as long: then whoever takes the records is looked at as a sink is.
     """
-    with run.in_one_process(), ExitStack() as stack:
+    with run.in_one_process(), CleanupStack() as stack:
         if watching is not None:
             stack.enter_context(watching)
             run.watch.lane(SINK)
@@ -92,7 +93,7 @@ def fill(
 
 def _copy(output: OpenFile, source: FileSource, steps: tuple[Step, ...], run: Run) -> None:
     """Validate whole blocks and copy them; of inputs that cannot be copied, encode records."""
-    with ExitStack() as stack:
+    with CleanupStack() as stack:
         stack.callback(run.over)
         batches = source.batches(run, False, output.encoding.copies)
         flow: Iterator[Batch] = run.watch.timed(batches, SOURCE, weigh=len)
@@ -107,7 +108,7 @@ def _copy(output: OpenFile, source: FileSource, steps: tuple[Step, ...], run: Ru
 
 def _write_pieces(output: OpenFile, source: FileSource, task: BlockTask, run: Run) -> None:
     """All steps are in the block task: write encoded pieces."""
-    with ExitStack() as stack:
+    with CleanupStack() as stack:
         stack.callback(run.over)
         copies = output.encoding.copies if task.preserving else copies_nothing
         blocks = _blocks(source, run, stack, copies)
@@ -117,7 +118,7 @@ def _write_pieces(output: OpenFile, source: FileSource, task: BlockTask, run: Ru
 
 def _write_kept(output: OpenFile, source: FileSource, steps: tuple[Step, ...], run: Run) -> None:
     """No step changes a record, and some step depends on several: each goes with its raw bytes."""
-    with ExitStack() as stack:
+    with CleanupStack() as stack:
         stack.callback(run.over)
         task, rest = fuse(steps)
         blocks = _blocks(source, run, stack, output.encoding.copies)
@@ -131,7 +132,7 @@ def _write_kept(output: OpenFile, source: FileSource, steps: tuple[Step, ...], r
 
 
 def _blocks(
-    source: FileSource, run: Run, stack: ExitStack, copies: Copies = copies_nothing
+    source: FileSource, run: Run, stack: CleanupStack, copies: Copies = copies_nothing
 ) -> Iterator[SourceBlock]:
     """The blocks of a source, closed when the stack is left."""
     blocks = run.watch.timed(source.blocks(run, BLOCK, copies), SOURCE, weigh=no_records)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import AsyncGenerator, Callable, Generator
 from types import TracebackType
 from typing import Any
 
 from paipa_etl import forks
-from paipa_etl.background import join, start
+from paipa_etl.background import Thread, first_of, join
 from paipa_etl.channel import MAX_BYTES, Channel, Finished
 from paipa_etl.errors import ForkedChild, describe
 from paipa_etl.formats.batch import NUMBERED, size_of
 from paipa_etl.report import Report
 from paipa_etl.run import Run
-from paipa_etl.runners import janitor
 from paipa_etl.sources.live import stop_reading
 from paipa_etl.stop import Stopped
 from paipa_etl.turns import LoopTurn
@@ -34,13 +32,12 @@ class StartedRun:
         self._failure: BaseException | None = None
         self._ended: Callable[[], object] = lambda: None
         work = forks.thread_target(self._work, lambda: self._failure)
-        self._thread = threading.Thread(target=work, name="paipa-run")
+        self._thread = Thread(work, "run", run.end)
 
     def begin(self, ended: Callable[[], object] = lambda: None) -> StartedRun:
         """Start it; ``ended`` is called from its thread at its end."""
         self._ended = ended
-        janitor.watch(self, self._run.end)
-        start(self._thread)
+        self._thread.start()
         return self
 
     def _work(self) -> None:
@@ -49,7 +46,6 @@ class StartedRun:
         except BaseException as error:  # raised again where the run is waited for
             self._failure = error
         finally:
-            janitor.leave(self)
             self._ended()
 
     @property
@@ -72,8 +68,9 @@ class StartedRun:
             raise ForkedChild("this run", self._run.process)
         if self._thread.is_alive():
             raise TimeoutError(f"the run is not over after {timeout:g} s")
-        if self._failure is not None:
-            failure, self._failure = self._failure, None
+        failure = first_of(self._failure, self._thread.failure)
+        if failure is not None:
+            self._failure = None
             raise failure
         return self.report
 

@@ -33,6 +33,9 @@ class TaskStage(CallStage):
         except (Abandoned, Stopped):
             self.cut_off()
             self.outlet.finish(self._failure)
+        except BaseException as error:  # there is no loop for the tasks
+            self.ended_by(error)
+            self.outlet.finish(error)
 
     async def _tasks(self) -> None:
         parts = [self.count.part() for _ in range(self.workers.count)]

@@ -5,57 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from types import TracebackType
 from typing import Any, NoReturn
 
 from paipa_etl import forks
 from paipa_etl.background import BEHIND, WriteBehind, surely
 from paipa_etl.codecs import Codec
-from paipa_etl.codecs.members import Compressor
+from paipa_etl.collector import apart
 from paipa_etl.errors import ForkedChild, OutputError, PlanError
 from paipa_etl.formats import Format, Options
 from paipa_etl.formats.batch import Batch, Kept
 from paipa_etl.formats.blocks import BLOCK
 from paipa_etl.interrupts import put_off
 from paipa_etl.location import LOCAL, Location, parse
-from paipa_etl.metering.watch import CODEC, ROOM, SINK, STORE
+from paipa_etl.metering.watch import ROOM, SINK, STORE
 from paipa_etl.run import Run
 from paipa_etl.sinks import Target, store_of
+from paipa_etl.sinks.compressed import Encoded
 from paipa_etl.sinks.encoding import Encoding
 from paipa_etl.sinks.lists import ListSink
 from paipa_etl.stop import Stopped
 from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.buckets import check_not_folder
 from paipa_etl.suffixes import codec_of, format_of, parse_suffixes
-
-
-class Encoded:
-    """A target behind a codec: what a background thread may do for a run."""
-
-    def __init__(self, target: Target, compressor: Compressor | None, run: Run) -> None:
-        self._target, self._compressor, self._run = target, compressor, run
-
-    def write(self, data: bytes | bytearray) -> None:
-        """Compress and write."""
-        with self._run.watch.section(SINK, CODEC):
-            self._out(self._compressor.compress(data) if self._compressor else data)
-
-    def pause(self) -> None:
-        """Write what the codec holds back."""
-        if self._compressor:
-            self._out(self._compressor.pause())
-
-    def finish(self) -> None:
-        """Write the codec's end."""
-        if self._compressor:
-            with self._run.watch.section(SINK, CODEC):
-                self._out(self._compressor.finish())
-
-    def _out(self, data: bytes | bytearray) -> None:
-        if data:
-            with self._run.watch.section(SINK, STORE):
-                self._target.write(data)
-            self._run.counts.bytes_out += len(data)
 
 
 class Disowned:
@@ -94,7 +67,7 @@ class OpenFile:
         self._output: Encoded | WriteBehind | Disowned = Encoded(self._target, compressor, run)
         slow = compressor is not None or not self._target.cached
         if run.background and slow and not self._target.live:
-            self._output = WriteBehind(self._output, run.share(BEHIND))
+            self._output = WriteBehind(self._output, run.abort, run.share(BEHIND))
             run.watch.channel(self._output.channel, SINK, SINK)
         if self._target.live:
             run.idle = self.show
@@ -277,16 +250,24 @@ class FileSink:
         traceback: TracebackType | None,
     ) -> None:
         file = self._opened.pop()
-        try:
-            if error is not None:
-                file.abort(error)
-                return
-            file.publish()
-        finally:
-            file.close()
+        apart(partial(_leave, file, error))
 
     def __str__(self) -> str:
         return str(self.location)
+
+
+def _leave(file: OpenFile, error: BaseException | None) -> None:
+    try:
+        if error is not None:
+            file.abort(error)
+            return
+        try:
+            file.commit()
+        except BaseException as failure:
+            file.abort(failure)
+            raise
+    finally:
+        file.close()
 
 
 def write(

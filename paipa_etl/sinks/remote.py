@@ -12,6 +12,7 @@ from typing import Any
 
 from paipa_etl.background import Task
 from paipa_etl.clients import Clients
+from paipa_etl.collector import apart
 from paipa_etl.errors import OutputError, PaipaWarning, PlanError
 from paipa_etl.location import Location
 from paipa_etl.run import PARTS, Run
@@ -106,7 +107,7 @@ class UploadTarget:
             return
         if len(self._tasks) >= self._parallel:
             self._tasks.popleft().finish()
-        self._tasks.append(Task(upload))
+        self._tasks.append(Task(upload, self._stop.set))
         self._tasks[-1].start()
 
     def _begin(self) -> None:
@@ -114,7 +115,9 @@ class UploadTarget:
 
         Otherwise the store has an upload whose name nobody knows, and which nobody can abort.
         """
-        self._begun = Task(partial(self._attempts().call, self._asked_to_begin, self._cut))
+        self._begun = Task(
+            partial(self._attempts().call, self._asked_to_begin, self._cut), self._cut.set
+        )
         self._begun.start()
         self._begun.finish_unless(self._stop)
 
@@ -160,7 +163,7 @@ class UploadTarget:
         """Whether the parts were removed, within the time for that."""
         stop = Stop()
         attempts = Attempts(self._location, DROP_WORDS, self._clients, stop, OutputError)
-        task = Task(partial(attempts.call, self._writer.abort))
+        task = Task(partial(attempts.call, self._writer.abort), stop.set)
         task.start()
         if task.ended(DROP_WITHIN):
             with contextlib.suppress(Exception):
@@ -178,7 +181,7 @@ class UploadTarget:
     def __del__(self) -> None:
         """A sink that was opened and forgotten leaves nothing behind."""
         if getattr(self, "_open", False) and not sys.is_finalizing():
-            self.abort(GeneratorExit())
+            apart(partial(self.abort, GeneratorExit()))
 
 
 class StreamTarget:
@@ -210,7 +213,7 @@ class StreamTarget:
 
     def __del__(self) -> None:
         if getattr(self, "_file", None) is not None:
-            self.abort(GeneratorExit())
+            apart(partial(self.abort, GeneratorExit()))
 
 
 def open_upload(location: Location, clobber: bool, run: Run, options: StoreOptions) -> Target:

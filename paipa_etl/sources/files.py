@@ -65,6 +65,11 @@ class Piece(NamedTuple):
     restart: tuple[int, int] | None
 
 
+def size_of_piece(piece: Piece) -> int:
+    """The bytes that a piece counts while it is read ahead."""
+    return len(piece.data)
+
+
 class Restarts:
     """The restart points of the pieces that are not in blocks yet; at most one for each piece."""
 
@@ -151,7 +156,7 @@ class FileSource:
         if run.background or self.read_ahead:
             channel: Channel[Piece] = Channel(run.share(AHEAD))
             run.watch.channel(channel, SOURCE, SOURCE)
-            pieces = read_ahead(pieces, lambda piece: len(piece.data), run.reading_stop, channel)
+            pieces = read_ahead(pieces, size_of_piece, run.reading_stop, channel, run.end)
             pieces = run.watch.timed(pieces, SOURCE, WAITS)
         with run.reading(), closing(pieces):
             for source, group in groupby(pieces, attrgetter("source")):

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
+from functools import partial
 
 from paipa_etl.background import Ahead
 from paipa_etl.channel import Channel
+from paipa_etl.collector import apart
 from paipa_etl.location import Location
 from paipa_etl.run import RANGES, Run
 from paipa_etl.stores.port import Entry
@@ -45,11 +47,14 @@ def in_turn(
                 ahead.finish()
             waiting.popleft()
     finally:
-        if any(ahead for _, ahead in waiting):
-            run.reading_stop.set()  # nobody takes what they wait for
-        for _, ahead in waiting:
-            if ahead is not None:
-                ahead.close()
+        apart(partial(_close, [ahead for _, ahead in waiting if ahead is not None], run))
+
+
+def _close(running: list[Ahead[bytes]], run: Run) -> None:
+    if running:
+        run.reading_stop.set()  # nobody takes what they wait for
+    for ahead in running:
+        ahead.close()
 
 
 def _fill(
@@ -67,7 +72,8 @@ def _fill(
         small = run.background and entry.size is not None and entry.size <= SMALL
         ahead = None
         if small:
-            ahead = Ahead(opened(entry.location), len, run.reading_stop, Channel(SMALL + 1))
+            opening, stop = opened(entry.location), run.reading_stop
+            ahead = Ahead(opening, len, stop, Channel(SMALL + 1), run.end)
             ahead.start()
         waiting.append((entry, ahead))
         room -= entry.size or 0

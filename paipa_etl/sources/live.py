@@ -6,14 +6,18 @@ import queue
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from paipa_etl import forks
+from paipa_etl.background import prepare
 from paipa_etl.channel import MAX_BYTES, Abandoned, Channel, Finished
+from paipa_etl.collector import apart
 from paipa_etl.errors import FeedClosed, PlanError
 from paipa_etl.formats.batch import NUMBERED, size_of
 from paipa_etl.run import Run
 from paipa_etl.stop import Stop
+from paipa_etl.turns import LOOK_UP
 
 LIMIT = 1024  # records
 AT_ONCE = 256
@@ -58,10 +62,11 @@ class Feed:
         forks.own(self._channel)
         finish = self.finish
         with run.reading(), run.reading_stop.waking(finish), run.finishing.waking(finish):
+            prepare()  # for the collector: the channel's lock may be taken by whoever puts
             try:
                 yield from run.counted(self._taken(run), run.stop)
             finally:
-                self._channel.abandon()
+                apart(self._channel.abandon)
 
     def stop(self, run: Run) -> None:
         """The run is to end early, even if it never began to read: it reads what was put.
@@ -97,7 +102,7 @@ def ending(source: object, run: Run) -> Generator[None, None, None]:
         yield
     finally:
         if isinstance(source, Feed):
-            source.end(run)
+            apart(partial(source.end, run))
 
 
 def stop_reading(source: object, run: Run) -> None:
@@ -130,7 +135,7 @@ class QueueSource:
                 while not waiting._qsize():
                     if self._is_over(run):
                         return
-                    waiting.not_empty.wait()
+                    waiting.not_empty.wait(LOOK_UP)  # then a signal is handled
                 if run.reading_stop.is_set:
                     return
                 record = waiting._get()

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable
 from contextlib import suppress
 from functools import partial
+from typing import Any
 
+from paipa_etl.collector import apart
 from paipa_etl.errors import InputError
 from paipa_etl.location import Location
 from paipa_etl.run import Run
@@ -41,8 +43,12 @@ def stream(location: Location, run: Run, options: StoreOptions) -> Bytes:
                 if run.reading_stop.is_set:
                     raise Stopped
     finally:
-        with suppress(Exception):  # what was read of it is read
-            file.close()
+        apart(partial(_close, file))
+
+
+def _close(file: Any) -> None:
+    with suppress(Exception):  # what was read of it is read
+        file.close()
 
 
 def stat(location: Location, run: Run, options: StoreOptions) -> Entry:

@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from paipa_etl.collector import apart
 from paipa_etl.errors import PlanError, Skip, never_stop, shown
 from paipa_etl.formats.batch import Batch
 from paipa_etl.report import StepCount
@@ -112,8 +113,8 @@ def _ended_with(flow: Iterator[Any], run: Run) -> Iterator[Any]:
     try:
         yield from flow
     finally:
-        close(flow)
-        run.over()
+        apart(functools.partial(close, flow))
+        apart(run.over)
 
 
 @dataclass(frozen=True, repr=False)

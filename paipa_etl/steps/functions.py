@@ -10,6 +10,7 @@ from itertools import compress
 from typing import Any
 
 from paipa_etl.errors import PlanError, shown
+from paipa_etl.failures import Failure
 from paipa_etl.formats.batch import Batch, Kept
 from paipa_etl.report import StepCount
 from paipa_etl.resources import is_plain
@@ -73,6 +74,7 @@ class FunctionStep(Step):
         """The function to call for each record, by one worker, in its thread."""
         with run.resources.lent(self.function, count.whole) as function:
             if is_coroutine_function(function):
+                _begin_loop(run, count)
                 function = partial(_in_loop, run, function)
             yield retrying(self.at_once(function, run.stop), self.retry, run, count)
 
@@ -124,6 +126,14 @@ class FunctionStep(Step):
         if self.retry:
             words.append(f"retries={self.retry.times}")
         return f"{verb}({', '.join(words)})"
+
+
+def _begin_loop(run: Run, count: StepCount) -> None:
+    """Make the event loop now: where that fails, no record is to blame."""
+    try:
+        run.loop.begin()
+    except Exception as error:
+        run.policy.fail(Failure(error, f"{count.name}, before its first record"))
 
 
 def _in_loop(run: Run, function: Function, record: Any) -> Any:

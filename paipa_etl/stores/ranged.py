@@ -12,6 +12,7 @@ from itertools import chain
 
 from paipa_etl.background import side_by_side
 from paipa_etl.clients import Clients
+from paipa_etl.collector import CleanupStack, apart
 from paipa_etl.errors import InputError
 from paipa_etl.location import Location
 from paipa_etl.run import RANGES, Run
@@ -36,7 +37,9 @@ def ranged(reader: ObjectReader, location: Location, run: Run, options: StoreOpt
     length = min(RANGE, max(budget // 2, SMALL))
     stop = Stop()  # of this input: the run may read others after it
     fetch = Fetch(reader, location, options, run.clients, stop)
-    with run.reading_stop.waking(stop.set), closing(fetch.first(length)) as body:
+    with run.reading_stop.waking(stop.set), CleanupStack() as stack:
+        body = fetch.first(length)
+        stack.callback(body.close)
         size = fetch.size
         if body.end is None or size is None or body.end >= size or not body.ranges:
             yield from fetch.pieces(0, size, body)
@@ -50,7 +53,8 @@ def ranged(reader: ObjectReader, location: Location, run: Run, options: StoreOpt
             for job in jobs:
                 yield from job
             return
-        with closing(side_by_side(jobs, len, stop, budget // length, length)) as pieces:
+        width = budget // length
+        with closing(side_by_side(jobs, len, stop, width, length, run.end)) as pieces:
             yield from pieces
 
 
@@ -119,7 +123,7 @@ class Fetch:
                     failure = error
                 finally:
                     if body is not None:
-                        body.close()
+                        apart(body.close)
                         body = None
                 if failure is None:
                     return

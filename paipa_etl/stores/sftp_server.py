@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
-from paipa_etl.background import EventLoop, join
+from paipa_etl.background import EventLoop
 from paipa_etl.errors import MissingDependency, PlanError
 from paipa_etl.location import Location
 from paipa_etl.stop import Stopped
@@ -72,7 +72,7 @@ class Server:
 
         future = self._loop.submit(act())
         try:
-            result: T = future.result()
+            result: T = self._loop.result(future)
             return result
         except CancelledError:
             raise Stopped from None
@@ -135,7 +135,7 @@ class Server:
             with suppress(Exception):
                 self._loop.submit(_closed(connection, wait=True)).result(1)
         self._loop.close()
-        join(self._loop.thread)
+        self._loop.join()
 
 
 async def _closed(connection: Any, wait: bool = False) -> None:
