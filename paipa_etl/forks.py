@@ -50,6 +50,13 @@ def lock() -> threading.Lock:
     return made
 
 
+def reentrant_lock() -> threading.RLock:
+    """The same for a lock that one thread may take several times."""
+    made = threading.RLock()
+    _locks.add(made)
+    return made
+
+
 def in_child(callback: Callable[[], None]) -> None:
     """Have a function called in each child."""
     _callbacks.append(callback)

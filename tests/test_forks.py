@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from warnings import catch_warnings
 
 import pytest
 import servers
-from conftest import Command
+from conftest import ROOT, Command
 from servers import Place
 from test_signals import temporary
 
@@ -293,6 +294,43 @@ Pipeline("in.jsonl", step, "out.jsonl").run()
     codes, said = carried_out(tmp_path, what, how)
     assert content(tmp_path) == PUBLISHED
     assert codes == [HOWS[how]] * 60, said
+
+
+def test_a_lock_that_another_thread_holds_is_free_in_the_child(tmp_path: Path) -> None:
+    what = """
+import threading
+from paipa_etl import forks
+lock, held, end = forks.lock(), threading.Event(), threading.Event()
+def hold():
+    with lock:
+        held.set()
+        end.wait()
+thread = threading.Thread(target=hold)
+thread.start()
+held.wait()
+child = os.fork()
+if child == 0:
+    os._exit(3 if lock.acquire(timeout=20) else 4)
+codes.append(ended(child))
+assert lock.locked()
+end.set()
+thread.join()
+open("out.jsonl", "w").close()
+"""
+    codes, said = carried_out(tmp_path, what, "exit")
+    assert codes == [3], said
+
+
+def test_every_lock_that_outlives_a_call_is_free_in_a_child() -> None:
+    """The others are bells: one thread waits for them, and none of a child's does."""
+    bells = {"turns.py": 1, "stop.py": 1, "runners/crew.py": 1, "background/ticking.py": 1}
+    made = re.compile(r"(?<!asyncio\.)\bR?Lock\(\)")
+    folder = ROOT / "paipa_etl"
+    counts = {
+        str(path.relative_to(folder)): len(made.findall(path.read_text()))
+        for path in folder.rglob("*.py")
+    }
+    assert {name: count for name, count in counts.items() if count} == {**bells, "forks.py": 2}
 
 
 def test_the_lock_of_a_temporary_file_outlives_a_child(tmp_path: Path) -> None:

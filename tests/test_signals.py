@@ -277,7 +277,10 @@ def slow_end(records):
     try:
         yield from records
     finally:
-        time.sleep(0.2)
+        time.sleep(0.1)
+        if callable(signal.getsignal(signal.SIGALRM)):  # what a late alarm of ours would do
+            send(signal.SIGALRM)
+        time.sleep(0.1)
         with open('closed', 'w') as file:
             file.write('closed')
 def deferred(record):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib
-import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
+from paipa_etl import forks
 from paipa_etl.errors import PlanError, shown
 from paipa_etl.location import Location
 from paipa_etl.retries import Retry
@@ -100,7 +100,7 @@ class StoreTable(Generic[S]):
         self._verb = verb
         self._modules = [*modules]
         self._stores: dict[str, S] = {}
-        self._lock = threading.RLock()
+        self._lock = forks.reentrant_lock()
 
     def register(self, store: S) -> None:
         """Add a store; a scheme that is taken is an error."""
