@@ -1,7 +1,8 @@
 """Ending another thread's wait for the network, whichever client library it waits in.
 
 A thread that waits for a socket, or for an event loop, does so in a frame that knows it. Only
-the frames above the one that called the library are looked at: nothing else can be meant.
+the frames above the one that called the library are looked at: nothing else can be meant. Our
+event loop counts as a library here: a store waits in it for what its client does there.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from concurrent.futures import Future
 from typing import Any
 
 CALLERS = "paipa_etl.stores"
+EVENT_LOOP = "paipa_etl.background.loop"
 NAMES = ("sock", "_sock")
 
 
@@ -51,7 +53,8 @@ def _waited_for(frame: types.FrameType | None) -> Iterator[socket.socket | Futur
 
 
 def _is_ours(frame: types.FrameType) -> bool:
-    return str(frame.f_globals.get("__name__", "")).startswith("paipa_etl")
+    name = str(frame.f_globals.get("__name__", ""))
+    return name.startswith("paipa_etl") and name != EVENT_LOOP
 
 
 def _attribute(value: object, name: str) -> object:

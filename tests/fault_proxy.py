@@ -24,9 +24,10 @@ EXPECT = re.compile(rb"\r\nexpect: *100-continue", re.IGNORECASE)
 class Fault:
     """What happens to one request: once ``after`` bytes of its answer have passed.
 
-    ``action``: "reset" the connection, "cut" it without a word, "stall", "lose" the whole
-    answer of a request that the store has carried out, send ``answer`` instead of asking, or
-    "hold" the request itself until the proxy is told to ``release`` it.
+    ``action``: "reset" the connection, "cut" it without a word, "stall", "trickle" (a byte
+    every 50 milliseconds), "lose" the whole answer of a request that the store has carried
+    out, send ``answer`` instead of asking, or "hold" the request itself until the proxy is
+    told to ``release`` it.
     """
 
     action: str
@@ -207,6 +208,9 @@ class Passing:
                     self._writer.write(piece[:room])
                     with contextlib.suppress(ConnectionError):
                         await self._writer.drain()
+                    if fault.action == "trickle":
+                        await self._trickle(piece[room:], reader)
+                        return
                     await self._break(fault)
                     return
             self._passed += len(piece)
@@ -215,6 +219,14 @@ class Passing:
             await self._writer.drain()
             if self._proxy._bandwidth:
                 await asyncio.sleep(len(piece) / self._proxy._bandwidth)
+
+    async def _trickle(self, piece: bytes, reader: asyncio.StreamReader) -> None:
+        while piece and not self._writer.is_closing():
+            for n in range(len(piece)):
+                self._writer.write(piece[n : n + 1])
+                await self._writer.drain()
+                await asyncio.sleep(0.05)
+            piece = await reader.read(PIECE)
 
     async def _break(self, fault: Fault) -> None:
         self.broken = True

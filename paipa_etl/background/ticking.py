@@ -13,10 +13,10 @@ class Ticking:
     """Calls something every so many seconds, until it is ended."""
 
     def __init__(self, action: Callable[[], None], seconds: float, name: str) -> None:
-        self._action, self._seconds = action, seconds
+        self._action, self._seconds = action, min(seconds, threading.TIMEOUT_MAX)
         self._bell = threading.Lock()
         self._bell.acquire()
-        self._thread = Thread(self._work, name, self._ring)
+        self._thread = Thread(self._work, name, self.ring)
 
     def start(self) -> None:
         """Begin."""
@@ -28,9 +28,10 @@ class Ticking:
 
     def end(self) -> None:
         """End, and wait for a call that is going on."""
-        surely(self._ring)
+        surely(self.ring)
         join(self._thread)
 
-    def _ring(self) -> None:
+    def ring(self) -> None:
+        """Have it end, without waiting for that."""
         if self._bell.locked():
             self._bell.release()

@@ -27,7 +27,7 @@ FULL_SIZE_PARTS = 4_800  # parts of the first size: 25 GB; a store takes 10,000
 ROUND = 256 << 10  # bytes, of which GCS wants each part to be a multiple
 DOUBLED_EVERY = 520  # parts: the largest objects that S3 takes, 5 TiB, end in parts of 5 GiB
 DROP_WITHIN = 5.0  # seconds that an abort waits for a beginning, and as many to remove the parts
-MAY_HAVE_BEGUN = ("unanswered", "strange")  # kinds of failures
+MAY_HAVE_BEGUN = ("silent", "unanswered", "strange")  # kinds of failures
 DROP_WORDS = StoreOptions({"retries": 1, "backoff": 0.1})
 
 

@@ -26,7 +26,7 @@ class StoreOptions:
     ``transport_params`` are smart_open's words (``client``, ``client_kwargs``,
     ``version_id``, ``min_part_size``, ``headers`` …), and ``timeout``, ``retries``,
     ``backoff``; ``storage_options`` are fsspec's. ``schemes`` are allowed beside those
-    that always are. ``timeout`` is the most seconds of silence.
+    that always are. ``timeout`` is the most seconds of silence, and the window of the least pace.
     """
 
     transport_params: Mapping[str, Any] = field(default_factory=dict, repr=False)

@@ -18,6 +18,7 @@ from paipa_etl.location import Location
 from paipa_etl.retries import LONGEST
 from paipa_etl.stop import Stop, Stopped
 from paipa_etl.stores import StoreOptions
+from paipa_etl.stores.pace import RATE, Pace, Watch
 from paipa_etl.stores.port import StoreFailure
 from paipa_etl.waits import waker
 
@@ -41,7 +42,10 @@ class Attempts:
         self._retry, self._told = options.retry(), "retries" in options.transport_params
         store = tuple(location.target.split("/", 3)[:3])  # "s3:", "", and the bucket
         self._answered = clients.get(("answered", store), Event, id)
-        self._failed = 0
+        self.pace: Pace = clients.get(
+            ("watch", options.timeout), lambda: Watch(options.timeout), Watch.close
+        ).pace()
+        self._failed = self._brought = 0
 
     def call(self, action: Callable[[], T], cut: Stop | None = None) -> T:
         """What a request gives, made as often as it takes; raises ours when it is given up.
@@ -53,7 +57,7 @@ class Attempts:
             while True:
                 self.go_on()
                 try:
-                    found = action()
+                    found = self.pace.request(action)
                 except StoreFailure as error:
                     failure = error
                 else:
@@ -66,14 +70,18 @@ class Attempts:
         if self._stop.is_set:
             raise Stopped
 
-    def progressed(self) -> None:
-        """Bytes came: whatever fails now fails for the first time."""
-        self._failed = 0
+    def progressed(self, count: int) -> None:
+        """So many bytes came."""
+        self._brought += count
         self._answered.set()
 
     def failed(self, failure: StoreFailure) -> None:
         """Wait before the next attempt; raises ours where there is none."""
         self.go_on()
+        # Bytes at the least pace are progress, and what fails then fails for the first time. An
+        # attempt that brought fewer counts: a byte with each would hold the run for ever.
+        if self._brought and self._brought >= RATE * self.pace.seconds:
+            self._failed = 0
         self._failed += 1
         if failure.kind != "refused":
             self._answered.set()
@@ -83,7 +91,9 @@ class Attempts:
         seconds = self._retry.delay(failure, self._failed) if may else None
         if seconds is None:
             self.give_up(failure)
-        self._stop.wait(max(seconds, min(failure.after or 0, LONGEST)))
+        seconds = max(seconds, min(failure.after or 0, LONGEST))
+        self._stop.wait(seconds)
+        self._brought, self.pace.seconds = 0, seconds  # that it waited is part of the next one
 
     def give_up(self, failure: StoreFailure) -> NoReturn:
         """Raise ours: it names the location, and says whether another run may do better."""

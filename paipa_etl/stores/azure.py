@@ -221,9 +221,12 @@ def _shared(account: str, options: StoreOptions, clients: Clients) -> Any:
 
 def _client(account: str, options: StoreOptions) -> Any:
     try:
+        from azure.core.pipeline.transport import RequestsTransport
         from azure.storage.blob import BlobServiceClient
     except ImportError as error:
         raise MissingDependency("az://", "azure") from error
+    from paipa_etl.stores.sessions import session
+
     words: dict[str, Any] = {
         "retry_total": 0,  # attempts are made by us
         "connection_timeout": min(CONNECT_TIMEOUT, options.timeout),
@@ -232,6 +235,7 @@ def _client(account: str, options: StoreOptions) -> Any:
         "max_single_put_size": 1 << 30,
         "max_single_get_size": 1 << 30,
     }
+    words["transport"] = RequestsTransport(session=session(), **words)
     told = os.environ.get("AZURE_STORAGE_CONNECTION_STRING")
     parts = (part.partition("=") for part in (told or "").split(";"))
     guard({name: value for name, _, value in parts if name in SECRETS})

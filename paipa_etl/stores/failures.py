@@ -78,7 +78,7 @@ def transport(error: BaseException, timeout: float) -> StoreFailure | None:
             return StoreFailure(f"its certificate is not valid: {one.verify_message}")
     for one in chain:
         if isinstance(one, TimeoutError) or type(one).__name__.startswith(SILENT):
-            return StoreFailure(f"silent for {timeout:g} seconds", again=True, kind=UNANSWERED)
+            return StoreFailure(f"silent for {timeout:g} seconds", again=True, kind="silent")
         if isinstance(one, socket.gaierror):
             again = one.errno == socket.EAI_AGAIN
             return StoreFailure(f"its host is not known: {one.strerror}", again=again)

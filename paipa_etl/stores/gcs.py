@@ -22,7 +22,8 @@ from paipa_etl.stores import CONNECT_TIMEOUT, StoreOptions
 from paipa_etl.stores.buckets import bucket_and_key, key_of, url_of
 from paipa_etl.stores.failures import answered
 from paipa_etl.stores.gcs_client import shared, told
-from paipa_etl.stores.port import CHUNK, Body, Entry, Part, StoreFailure, nothing
+from paipa_etl.stores.pace import moved
+from paipa_etl.stores.port import PIECE, Body, Entry, Part, StoreFailure, nothing
 
 PART_SIZE = 8 << 20  # bytes; a multiple of 256 KiB, as a resumable upload wants
 UNIT = 256 << 10
@@ -229,8 +230,9 @@ class GcsObject:
                 "PUT", url, UNFINISHED, data=body, headers={"Content-Range": span}
             )
             if answer.status_code != UNFINISHED:
+                found = self._told_json(answer, dict)
                 self._sent = end
-                return self._told_json(answer, dict)
+                return found
             answer.close()
             kept = _kept(answer)
             if kept == end and size == "*":
@@ -295,5 +297,6 @@ def _body(answer: Any, stop: int, timeout: float) -> Body:
 def _chunks(answer: Any, timeout: float) -> Iterator[bytes]:
     """The bytes of an answer as they are stored; the connection is given back, or up."""
     with answer:
-        while chunk := told(lambda: answer.raw.read(CHUNK, decode_content=False), timeout):
+        while chunk := told(lambda: answer.raw.read1(PIECE, decode_content=False), timeout):
+            moved(len(chunk))
             yield chunk

@@ -12,7 +12,6 @@ from paipa_etl.stores.failures import ELSEWHERE, transport
 from paipa_etl.stores.port import StoreFailure
 from paipa_etl.stores.secrets import guard
 
-CONNECTIONS = 128  # that stay open: as many as transfers may run at once
 T = TypeVar("T")
 
 
@@ -46,9 +45,10 @@ def _client(options: StoreOptions) -> Any:
         from google.auth.credentials import AnonymousCredentials
         from google.auth.exceptions import DefaultCredentialsError
         from google.cloud import storage
-        from requests.adapters import HTTPAdapter
     except ImportError as error:
         raise MissingDependency("gs://", "gcs") from error
+    from paipa_etl.stores.sessions import mount
+
     words: dict[str, Any] = {}
     if options.endpoint_url:
         words["client_options"] = {"api_endpoint": options.endpoint_url}
@@ -63,8 +63,7 @@ def _client(options: StoreOptions) -> Any:
     if client is None:
         raise PlanError(problem)
     guard()
-    client._http.mount("https://", HTTPAdapter(pool_maxsize=CONNECTIONS))
-    client._http.mount("http://", HTTPAdapter(pool_maxsize=CONNECTIONS))
+    mount(client._http)
     client._http.verify = not options.insecure
     for session in (client._http, client._http._auth_request.session):
         session.max_redirects = 0  # neither the store nor who gives tokens leads elsewhere

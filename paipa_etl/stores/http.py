@@ -23,7 +23,8 @@ from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.failures import answered
 from paipa_etl.stores.http_pools import Pools, split_user, told
 from paipa_etl.stores.link_local import REFUSED, names_refused
-from paipa_etl.stores.port import CHUNK, Body, Entry, Part, StoreFailure
+from paipa_etl.stores.pace import moved
+from paipa_etl.stores.port import CHUNK, PIECE, Body, Entry, Part, StoreFailure
 from paipa_etl.stores.secrets import guard, guard_url
 
 CONNECTIONS = 128  # that stay open: as many as transfers may run at once
@@ -244,12 +245,11 @@ def _chunks(answer: Any, timeout: float) -> Iterator[bytes]:
     """The bytes of an answer; one that ends too early is a failure."""
     whole = False
     try:
-        # Chunks are read by urllib3 itself: http.client takes a cut among them for the end.
-        chunked = answer.chunked and answer.supports_chunked_reads()
-        pieces = answer.read_chunked(CHUNK, decode_content=False) if chunked else None
-        measured = chunked or answer.length_remaining is not None
-        empty = not measured
-        while chunk := told(lambda: next(pieces, b"") if pieces else answer.read(CHUNK), timeout):
+        # Of a chunked answer more at once: what comes of a chunk is not given before its end.
+        most = CHUNK if answer.chunked else PIECE
+        empty = not (answer.chunked or answer.length_remaining is not None)
+        while chunk := told(lambda: answer.read1(most), timeout):
+            moved(len(chunk))
             empty = False
             yield chunk
         if empty:  # so does a head look that was cut before it told a length

@@ -6,7 +6,6 @@ import socket
 from typing import Any
 
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
-from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import (
     ConnectTimeoutError,
     LocationParseError,
@@ -14,11 +13,12 @@ from urllib3.exceptions import (
     NewConnectionError,
 )
 
+from paipa_etl.stores.connections import Connection, SecureConnection
 from paipa_etl.stores.link_local import REFUSED, addresses
 from paipa_etl.stores.port import StoreFailure
 
 
-class CheckedConnection(HTTPConnection):
+class CheckedConnection(Connection):
     """A connection to an address that was looked at: a name is resolved once, and not again."""
 
     def _new_conn(self) -> socket.socket:
@@ -42,7 +42,7 @@ class CheckedConnection(HTTPConnection):
         raise failure
 
 
-class CheckedTlsConnection(CheckedConnection, HTTPSConnection):
+class CheckedTlsConnection(CheckedConnection, SecureConnection):
     """The same, over TLS."""
 
 

@@ -27,7 +27,9 @@ class Pools:
         except ImportError as error:
             raise MissingDependency("http://", "http") from error
         guard()  # its loggers are there by now
-        self._urllib3 = urllib3
+        from paipa_etl.stores.connections import POOLS
+
+        self._urllib3, self._pools = urllib3, POOLS
         self._managers: dict[str, Any] = {}
         self._words: dict[str, Any] = {
             "num_pools": 32,
@@ -68,7 +70,9 @@ class Pools:
         url, user = split_user(proxy)
         login = ":".join(part or "" for part in user) if user else None
         headers = self._urllib3.make_headers(proxy_basic_auth=login) if login else None
-        return self._urllib3.ProxyManager(url, proxy_headers=headers, **self._words)
+        manager = self._urllib3.ProxyManager(url, proxy_headers=headers, **self._words)
+        manager.pool_classes_by_scheme = self._pools
+        return manager
 
     def close(self) -> None:
         """Close all connections."""

@@ -14,6 +14,7 @@ from paipa_etl.location import Location
 
 Part = bytes | bytearray
 CHUNK = 1 << 18  # bytes that a body gives at a time, at the most
+PIECE = 1 << 16  # bytes that are taken off a socket at a time, at the most
 
 
 class StoreFailure(Exception):
@@ -22,8 +23,8 @@ class StoreFailure(Exception):
     ``again``: it may pass, and is tried again, not before ``after`` seconds where the
     store said so. ``kind``: "missing", "denied", "changed" (it is not the object that
     it was), "exists" (it was to be created), "beyond" (it has no such bytes), "refused"
-    (nobody listens), "unanswered" (the store may have carried the request out), "strange"
-    (no answer of such a store, or a cut one), or nothing.
+    (nobody listens), "silent" (or as good as that), "unanswered" (the store may have carried
+    the request out), "strange" (no answer of such a store, or a cut one), or nothing.
     """
 
     def __init__(

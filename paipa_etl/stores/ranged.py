@@ -6,8 +6,9 @@ stamp. Each is continued where it was cut. What has no stamp, or no ranges, is o
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import closing
+from functools import partial
 from itertools import chain
 
 from paipa_etl.background import side_by_side
@@ -19,7 +20,8 @@ from paipa_etl.run import RANGES, Run
 from paipa_etl.stop import Stop
 from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.attempts import Attempts
-from paipa_etl.stores.port import Body, ObjectReader, StoreFailure
+from paipa_etl.stores.pace import Pace
+from paipa_etl.stores.port import CHUNK, Body, ObjectReader, StoreFailure
 from paipa_etl.waits import waker
 
 RANGE = 2 << 20  # bytes of a request: at 50 MB/s 40 ms, twice a usual latency
@@ -99,6 +101,8 @@ class Fetch:
         if not stop and body.ranges and (body.size is None or body.end != body.size):
             body.close()
             raise StoreFailure("the store gives a part where everything was asked for")
+        if body.end is not None:  # a live stream is given as it comes
+            body.chunks = _gathered(body.chunks)
         body.begin()
         return body
 
@@ -113,10 +117,10 @@ class Fetch:
                 failure = None
                 try:
                     attempts.go_on()
-                    body = body or self._ask(at, stop)
-                    for chunk in _from(body, at):
+                    body = body or attempts.pace.request(partial(self._ask, at, stop))
+                    for chunk in _from(body, at, attempts.pace):
                         at += len(chunk)
-                        attempts.progressed()
+                        attempts.progressed(len(chunk))
                         yield chunk
                     _check_end(at, stop)
                 except StoreFailure as error:
@@ -141,15 +145,43 @@ class Fetch:
         return body
 
 
-def _from(body: Body, at: int) -> Bytes:
+def _from(body: Body, at: int, pace: Pace) -> Bytes:
     """The chunks of an answer from an offset on: one without ranges begins at the beginning."""
     skipped = at - body.start
-    for chunk in chain((body.begun,) if body.begun else (), body.chunks):
+    following = partial(next, body.chunks, b"")
+    pace.body(known=body.end is not None)
+    for chunk in chain(
+        (body.begun,) if body.begun else (), iter(partial(pace.call, following), b"")
+    ):
         if skipped >= len(chunk):
             skipped -= len(chunk)
             continue
         yield chunk[skipped:] if skipped else chunk
         skipped = 0
+
+
+def _gathered(chunks: Iterator[bytes]) -> Bytes:
+    """Chunks, small ones put together. Those before a silence are asked for again."""
+    held: list[bytes] = []
+    size = 0
+    failure = None
+    try:
+        for chunk in chunks:
+            held.append(chunk)
+            size += len(chunk)
+            if size >= CHUNK:
+                yield b"".join(held)
+                held, size = [], 0
+    except StoreFailure as error:
+        failure = error
+    finally:
+        close = getattr(chunks, "close", None)
+        if close is not None:
+            close()
+    if held and (failure is None or failure.kind != "silent"):
+        yield b"".join(held)
+    if failure is not None:
+        raise failure
 
 
 def _check_end(at: int, stop: int | None) -> None:

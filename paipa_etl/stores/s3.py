@@ -13,10 +13,12 @@ from paipa_etl.clients import Clients
 from paipa_etl.location import Location
 from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.buckets import bucket_and_key, key_of, url_of
-from paipa_etl.stores.port import CHUNK, Body, Entry, Part, StoreFailure, Upload, nothing
+from paipa_etl.stores.pace import Outgoing, allow, moved
+from paipa_etl.stores.port import PIECE, Body, Entry, Part, StoreFailure, Upload, nothing
 from paipa_etl.stores.s3_client import LACKING, shared, told
 
 PART_SIZE = 5 << 20  # bytes of a part, the least that S3 takes
+COMPLETION = 10  # timeouts: S3 puts huge objects together for minutes, and sends spaces meanwhile
 PARTIAL = 206
 FOREIGN = "what answers is not an S3 store: is the endpoint right?"
 
@@ -164,7 +166,7 @@ class S3Object:
 
     def _put(self, data: Part, clobber: bool) -> None:
         once = {} if clobber else {"IfNoneMatch": "*"}
-        words = {"Body": data, "ContentMD5": md5_of(data)} | once
+        words = {"Body": Outgoing(data), "ContentMD5": md5_of(data)} | once
         self._call("put_object", itemgetter("ETag"), Key=self._key, **words)
 
     def _accept_same(self, data: Part) -> None:
@@ -182,7 +184,8 @@ class S3Object:
         """Upload one part, compared by its MD5."""
         found = hashlib.md5(data, usedforsecurity=False)
         words = {"UploadId": self._upload, "PartNumber": number, "ContentMD5": _base64(found)}
-        etag = self._call("upload_part", itemgetter("ETag"), Key=self._key, Body=data, **words)
+        body = Outgoing(data)
+        etag = self._call("upload_part", itemgetter("ETag"), Key=self._key, Body=body, **words)
         self._parts[number], self._sums[number] = etag, found.digest()
 
     def complete(self, size: int, clobber: bool) -> None:
@@ -191,6 +194,7 @@ class S3Object:
             raise StoreFailure("exists", kind="exists")
         parts = [{"PartNumber": n, "ETag": self._parts[n]} for n in sorted(self._parts)]
         once = {} if clobber else {"IfNoneMatch": "*"}
+        allow(COMPLETION)
         try:
             done = self._call(
                 "complete_multipart_upload",
@@ -297,7 +301,13 @@ def _base64(digest: Any) -> str:
 
 
 def _chunks(body: Any, timeout: float) -> Iterator[bytes]:
-    """The bytes of an answer as they are stored; the connection is given back, or up."""
+    """The bytes of an answer as they are stored; the connection is given back, or up.
+
+    botocore's own body waits until all bytes that were asked for are there; the stream
+    in it gives those that have come.
+    """
+    read = getattr(getattr(body, "_raw_stream", None), "read1", body.read)
     with closing(body):
-        while chunk := told(lambda: body.read(CHUNK), timeout):
+        while chunk := told(lambda: read(PIECE), timeout):
+            moved(len(chunk))
             yield chunk

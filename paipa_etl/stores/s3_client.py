@@ -23,6 +23,7 @@ def told(action: Callable[[], T], timeout: float) -> T:
     """What a call to the library gives; its failure as a store's, without its own text."""
     from botocore.exceptions import BotoCoreError, ClientError
     from botocore.parsers import ResponseParserError
+    from urllib3.exceptions import HTTPError
 
     try:
         return action()
@@ -39,7 +40,7 @@ def told(action: Callable[[], T], timeout: float) -> T:
         failure = StoreFailure(ELSEWHERE)
     except (KeyError, ResponseParserError):
         failure = StoreFailure(LACKING, again=True, kind="strange")
-    except (OSError, BotoCoreError, EOFError, ValueError) as error:
+    except (OSError, BotoCoreError, HTTPError, EOFError, ValueError) as error:
         failure = transport(error, timeout) or _unsent(error)
     raise failure
 
@@ -76,6 +77,7 @@ def _client(words: dict[str, Any], timeout: float) -> Any:
     guard_proxies()
     try:
         from botocore.config import Config
+        from botocore.handlers import add_expect_header
         from botocore.session import get_session  # boto3's is one around it, and 4 MB more
     except ImportError as error:
         raise MissingDependency("s3://", "s3") from error
@@ -93,6 +95,8 @@ def _client(words: dict[str, Any], timeout: float) -> Any:
     try:
         merged = config.merge(given) if given else config
         client = get_session().create_client("s3", config=merged, **words)
+        # Else it waited before each part for a server's leave, and a second where none came.
+        client.meta.events.unregister("before-call.s3", add_expect_header)
         # The client's own: to ask the session would look elsewhere for what was given, too.
         found = client._request_signer._credentials
         guard(*((found.secret_key, found.token) if found else ()))

@@ -18,6 +18,7 @@ from paipa_etl.clients import Clients
 from paipa_etl.location import Location
 from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.failures import ELSEWHERE
+from paipa_etl.stores.pace import Outgoing
 from paipa_etl.stores.port import Part, StoreFailure
 from paipa_etl.stores.s3 import S3Object, md5_of
 from paipa_etl.stores.s3_client import LACKING, refused, told
@@ -107,13 +108,14 @@ class Bucket:
     def put(self, key: str, data: Part, clobber: bool) -> None:
         """Publish bytes, compared by their MD5; only where nothing is, unless ``clobber``."""
         headers = {"Content-MD5": md5_of(data)} | ({} if clobber else {"If-None-Match": "*"})
-        answer = self._sent("PUT", key, headers, data)
+        headers["Content-Length"] = str(len(data))
+        answer = self._sent("PUT", key, headers, Outgoing(data))
         told(lambda: answer.raw.read(ERROR), self._timeout)
         answer.raw.close()
         if "etag" not in answer.headers:
             raise StoreFailure(LACKING, again=True, kind="strange")
 
-    def _sent(self, verb: str, key: str, headers: Mapping[str, str], body: Part) -> Any:
+    def _sent(self, verb: str, key: str, headers: Mapping[str, str], body: Any) -> Any:
         """The answer to a signed request; one that is an error is a failure."""
         url = self._root + quote(key, "/~")
         words = {"headers": dict(headers), "data": body, "stream_output": True}

@@ -6,6 +6,7 @@ and renamed when it is whole.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import posixpath
 import stat as modes
@@ -18,10 +19,12 @@ from urllib.parse import quote, unquote, urlsplit
 from paipa_etl.clients import Clients
 from paipa_etl.location import Location
 from paipa_etl.stores import StoreOptions
-from paipa_etl.stores.port import Body, Entry, Part, StoreFailure, Upload
+from paipa_etl.stores.pace import moved, piece_of
+from paipa_etl.stores.port import CHUNK, Body, Entry, Part, StoreFailure, Upload
 from paipa_etl.stores.sftp_server import Login, Server, library
 
 TEMPORARY = ".paipa-tmp"
+BLOCK = 1 << 15  # bytes of a request that every server takes
 T = TypeVar("T")
 
 
@@ -42,6 +45,8 @@ class SftpFile:
         )
         path = unquote(urlsplit(location.target.replace("?", "%3F").replace("#", "%23")).path)
         self._path = path.removeprefix("/~/") if path.startswith("/~/") else path
+        piece = piece_of(options.timeout)
+        self._block = -1 if piece == CHUNK else min(piece, BLOCK)  # -1: as the server says
         self._handle: Any = None
         self._temporary = self._target = ""
         self._written: dict[int, int] = {}
@@ -72,7 +77,7 @@ class SftpFile:
             if stamp is not None and f"{found.size}-{found.mtime}" != stamp:
                 raise StoreFailure("changed while it was read", kind="changed")
             end = min(stop or found.size, found.size)
-            return (await handle.read(end - start, start) if end > start else b""), found
+            return await _read(handle, start, end), found
 
         data, found = self._call(read)
         entry = self._entry(self._location, found)
@@ -82,7 +87,7 @@ class SftpFile:
     async def _opened(self, sftp: Any) -> Any:
         """The file's handle on this connection."""
         if self._handle is None or self._handle[0] is not sftp:
-            self._handle = sftp, await sftp.open(self._path, "rb")
+            self._handle = sftp, await sftp.open(self._path, "rb", block_size=self._block)
         return self._handle[1]
 
     def list_page(self, prefix: str, deep: bool, more: Any) -> tuple[list[Entry], Any]:
@@ -136,7 +141,7 @@ class SftpFile:
 
         async def write(sftp: Any) -> None:
             handle = await self._opened_temporary(sftp)
-            await handle.write(bytes(data), offset)
+            await _write(handle, data, offset)
 
         self._call(write)
         self._written[number] = len(data)
@@ -145,11 +150,11 @@ class SftpFile:
         if self._handle is None or self._handle[0] is not sftp:
             mode = "r+b" if self._handle is not None else "xb"
             try:
-                self._handle = sftp, await sftp.open(self._temporary, mode)
+                self._handle = sftp, await sftp.open(self._temporary, mode, block_size=self._block)
             except Exception:
                 if mode == "r+b" or not await sftp.exists(self._temporary):
                     raise
-                self._handle = sftp, await sftp.open(self._temporary, "r+b")
+                self._handle = sftp, await sftp.open(self._temporary, "r+b", block_size=self._block)
         return self._handle[1]
 
     def complete(self, size: int, clobber: bool) -> None:
@@ -220,10 +225,34 @@ class SftpFile:
         self._call(lambda sftp: sftp.remove(upload.name))
 
 
+async def _read(handle: Any, start: int, end: int) -> bytes:
+    """A range of a file, by requests side by side; shorter where the file is."""
+    data, stop = bytearray(end - start), start
+    if end > start:
+        async for at, piece in await handle.read_parallel(end - start, start):
+            moved(len(piece))
+            data[at - start : at - start + len(piece)] = piece
+            stop = max(stop, at + len(piece))
+    del data[stop - start :]
+    return bytes(data)
+
+
+async def _write(handle: Any, data: Part, offset: int) -> None:
+    """Write at an offset, by requests side by side."""
+
+    async def write(start: int) -> None:
+        piece = bytes(data[start : start + CHUNK])
+        await handle.write(piece, offset + start)
+        moved(len(piece))
+
+    await asyncio.gather(*map(write, range(0, len(data), CHUNK)))
+
+
 async def _walked(sftp: Any, folder: str, deep: bool) -> list[tuple[str, Any]]:
     """The files of a folder: path and attributes."""
     found, folders = [], []
     async for one in sftp.scandir(folder):
+        moved(len(one.filename))
         path = posixpath.join(folder, one.filename)
         if modes.S_ISREG(one.attrs.permissions or 0):
             found.append((path, one.attrs))

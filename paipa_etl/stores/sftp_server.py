@@ -16,6 +16,7 @@ from paipa_etl.location import Location
 from paipa_etl.stop import Stopped
 from paipa_etl.stores import CONNECT_TIMEOUT, StoreOptions
 from paipa_etl.stores.failures import transport
+from paipa_etl.stores.pace import ended
 from paipa_etl.stores.port import StoreFailure
 from paipa_etl.stores.secrets import guard
 
@@ -67,14 +68,15 @@ class Server:
         """What an action on the connection gives; its failure as a store's."""
 
         async def act() -> T:
-            sftp = await self._connected()
-            return await asyncio.wait_for(action(sftp), self._timeout)
+            return await action(await self._connected())
 
         future = self._loop.submit(act())
         try:
             result: T = self._loop.result(future)
             return result
         except CancelledError:
+            if ended():
+                self._give_up()  # its server trickles
             raise Stopped from None
         except StoreFailure:
             raise
