@@ -57,9 +57,18 @@ class Place:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    """A port at which nobody listens; nobody else is given it for a minute.
+
+    A connection to it has just ended there: the kernel gives such a port only to who asks
+    for it by number, as servers do (with SO_REUSEADDR).
+    """
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(1)
+        port: int = listener.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)):
+            listener.accept()[0].close()
         return port
 
 
@@ -106,6 +115,7 @@ def running(*command: object, port: int, log: Path, **words: Any) -> Iterator[No
             until(lambda: answers(port) or server.poll() is not None, str(command[0]), 30)
             assert server.poll() is None, log.read_text()[-2000:]
             yield
+            assert server.poll() is None, f"it ended by itself: {log.read_text()[-2000:]}"
         finally:
             server.terminate()
             try:
@@ -396,7 +406,10 @@ def openssh(place: Path) -> Iterator[Place]:
         "PasswordAuthentication": "no", "Subsystem": "sftp internal-sftp", "MaxStartups": "100",
         "PidFile": folder / "pid", "PerSourcePenalties": "no",
     }  # fmt: skip
-    if "OpenSSH_9.2" in subprocess.run(["ssh", "-V"], capture_output=True, text=True).stderr:
+    if (
+        "OpenSSH_9.2"
+        in subprocess.run(["ssh", "-V"], capture_output=True, text=True, check=True).stderr
+    ):
         del words["PerSourcePenalties"]  # it knows none
     (folder / "conf").write_text("".join(f"{key} {value}\n" for key, value in words.items()))
     with running(program, "-D", "-e", "-f", folder / "conf", port=port, log=place / "ssh.log"):

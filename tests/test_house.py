@@ -101,3 +101,34 @@ def test_a_file_is_one_room(path: Path) -> None:
     text = path.read_text()
     assert len(text.splitlines()) <= 320
     assert not text or ast.get_docstring(ast.parse(text)), "a module says what it is for"
+
+
+def unchecked(tree: ast.AST) -> Iterator[int]:
+    """The lines where a program is started, and nobody can look at its exit code any more."""
+    for node in ast.walk(tree):
+        lost = node.value if isinstance(node, (ast.Expr, ast.Attribute)) else None
+        if not isinstance(lost, ast.Call) or ast.unparse(lost.func) not in STARTING:
+            continue
+        if isinstance(node, ast.Attribute) and node.attr == "returncode":
+            continue
+        if not any(word.arg == "check" and ast.unparse(word.value) == "True"
+                   for word in lost.keywords):  # fmt: skip
+            yield lost.lineno
+
+
+STARTING = {
+    "subprocess.run",
+    "subprocess.call",
+    "subprocess.Popen",
+    "os.system",
+    "subprocess.getoutput",
+}
+
+
+def test_tests_look_at_the_exit_code_of_what_they_start() -> None:
+    bad = "subprocess.run(['x'])\nsubprocess.run(['x']).stdout\nos.system('x')"
+    assert [*unchecked(ast.parse(bad))] == [1, 3, 2]
+    good = "subprocess.run(['x'], check=True)\nif subprocess.run(['x']).returncode: ..."
+    assert not [*unchecked(ast.parse(good))]
+    for path in sorted((ROOT / "tests").glob("*.py")):
+        assert not [*unchecked(ast.parse(path.read_text()))], path.name

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +22,28 @@ from paipa_etl.debugger import Debugger, LiveTable
 SLOW = "import time\ndef enrich(record):\n    time.sleep(0.02)\n    return record\n"
 
 
+NUMBERS = count()
+
+
 class Terminal:
-    """tmux, with one window of our own."""
+    """tmux, with one window of our own.
+
+    Each has a server, and so a name, of its own: one that is still ending takes no new session.
+    """
 
     def __init__(self, folder: Path, width: int, height: int = 24, **variables: str) -> None:
-        tmux, socket = servers.needs("tmux", "tmux"), f"paipa-{os.getpid()}"
+        tmux, socket = servers.needs("tmux", "tmux"), f"paipa-{os.getpid()}-{next(NUMBERS)}"
         self._tmux = [tmux, "-L", socket, "-f", "/dev/null"]
         self._folder, self._size = folder, (width, height)
         self._variables = {"TERM": "xterm-256color", **variables}
+        self._begun = False
 
     def run(self, *words: str) -> str:
+        """What a command of tmux's prints; it must not fail."""
         done = subprocess.run(
             [*self._tmux, *words], capture_output=True, check=False, cwd=self._folder, text=True
         )
+        assert done.returncode == 0, f"tmux {' '.join(words)}: {done.stderr or done.returncode}"
         return done.stdout
 
     def start(self, *words: str) -> None:
@@ -43,6 +53,13 @@ class Terminal:
         command = f"env -u COLUMNS -u LINES {set_up} {told}; echo code $?; exec cat"
         width, height = map(str, self._size)
         self.run("new-session", "-d", "-x", width, "-y", height, command)
+        self._begun = True
+
+    def end(self) -> None:
+        """End the server, where it was started."""
+        if self._begun:
+            self._begun = False
+            self.run("kill-server")
 
     def screen(self, *words: str) -> str:
         """What is on the screen, and what has left it at the top."""
@@ -69,7 +86,21 @@ def terminal(tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
 
     yield open_terminal
     for one in opened:
-        one.run("kill-server")
+        one.end()
+
+
+def test_one_terminal_follows_the_other_at_once(terminal: Any) -> None:
+    """A server that is told to end is still there for a moment."""
+    for _ in range(20):
+        here = terminal(80)
+        here.start("--version")
+        assert here.run("display-message", "-p", "#{window_width}").strip() == "80"
+        here.end()
+
+
+def test_what_tmux_refuses_is_told(terminal: Any) -> None:
+    with pytest.raises(AssertionError, match="tmux no-such-command: "):
+        terminal(80).run("no-such-command")
 
 
 def words(limit: int = 150) -> list[str]:

@@ -120,6 +120,7 @@ def test_progress_goes_on_while_the_input_is_silent(tmp_path: Path) -> None:
         assert not told[1]["finished"]
         running.stdin.close()
         assert json.loads(running.stderr.readlines()[-1])["finished"]
+    assert running.returncode == 0
 
 
 def on_a_terminal(folder: Path, *words: str, stdout: Any) -> tuple[str, int]:

@@ -287,6 +287,7 @@ def test_a_fifo_is_written_as_it_is(paipa: Any, tmp_path: Path) -> None:
     with subprocess.Popen(["cat", str(fifo)], stdout=subprocess.PIPE) as cat:
         assert paipa("-", fifo, input=b"1\n2\n").returncode == 0
         assert cat.communicate(timeout=30)[0] == b"1\n2\n"
+    assert cat.returncode == 0
     assert stat.S_ISFIFO(fifo.stat().st_mode)
 
 
