@@ -143,7 +143,7 @@ print(code)
 
 @pytest.mark.parametrize(("name", "code"), [("SIGTERM", 9), ("SIGHUP", -signal.SIGHUP)])
 def test_a_child_that_another_thread_forks_meanwhile_has_its_handlers(name: str, code: int) -> None:
-    command = [sys.executable, "-c", FORKED.replace("{name}", name)]
+    command = [sys.executable, "-W", "ignore", "-c", FORKED.replace("{name}", name)]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert (ended.stdout, ended.stderr) == (f"[{code}]\n", "")
 
