@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from plans import FAILING, RAW, Move, Stream, expected, made, mixes, plans
 
@@ -23,6 +23,7 @@ SOURCES: dict[str, Callable[[Any], Any]] = {
     "generator": lambda numbers: (n for n in numbers),
     "callable": lambda numbers: lambda: iter(numbers),
 }
+CHOOSE, CHOOSE_BY_WORKER = Move("filter"), Move("filter", workers=1)
 COUNTS = ("read", "written", "filtered", "skipped", "expanded", "folded", "left_over")
 
 
@@ -162,6 +163,8 @@ def line_of(n: int) -> bytes:
 
 @settings(max_examples=150, deadline=None)
 @given(NUMBERS | LONG, plans(RAW), st.booleans())
+@example(range(300), [CHOOSE, CHOOSE_BY_WORKER, CHOOSE, Move("limit")], False)
+@example(range(300), [CHOOSE, Move("limit"), CHOOSE_BY_WORKER], False)
 def test_lines_that_are_only_chosen_leave_byte_for_byte(
     numbers: Any, plan: list[Move], bad: bool
 ) -> None:

@@ -169,7 +169,7 @@ def test_bytes_and_objects_show_what_they_are_and_not_what_they_hold() -> None:
     assert "secret" not in repr(parse(b"secret"))
 
 
-FOLDERS = ["s3://b/dir/", "s3://b/", "gs://b/a/b/", "az://c/d/", "sftp://h/d/", "s3://b/x.jsonl/"]
+FOLDERS = ["s3://b/dir/", "s3://b//", "gs://b/a/b/", "az://c/d/", "sftp://h/d/", "s3://b/x.jsonl/"]
 
 
 @pytest.mark.parametrize("text", FOLDERS)

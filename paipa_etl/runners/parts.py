@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from itertools import chain
 from typing import Any
 
 from paipa_etl.channel import Channel, Finished, Parcel
@@ -119,6 +118,18 @@ def calls_before_early_end(part: Counted) -> bool:
     return any(step.may_end_early and any(calls[:n]) for n, (step, _) in enumerate(part))
 
 
+def _singly(batches: Iterator[Batch], count: StepCount) -> Generator[Batch, None, None]:
+    """A batch for each record; the records that nobody asks for are left over by ``count``."""
+    for batch in batches:
+        left = len(batch)
+        try:
+            for single in batch.singly():
+                left -= 1
+                yield single
+        finally:
+            count.left_over += left
+
+
 @contextmanager
 def nested(
     flow: Iterator[Any], part: Counted, run: Run, *, batches: bool = False
@@ -127,7 +138,8 @@ def nested(
     with CleanupStack() as stack:
         stack.callback(close, flow)
         if batches and calls_before_early_end(part):
-            flow = chain.from_iterable(map(Batch.singly, flow))
+            flow = _singly(flow, part[0][1])
+            stack.callback(close, flow)
         for step, count in part:
             bind = step.bind_batches if batches else step.bind
             flow = run.watch.timed(bind(run, count)(flow), count, weigh=len if batches else None)

@@ -29,6 +29,8 @@ def check_not_folder(location: Location, *, output: bool) -> None:
     """
     if location.scheme not in FOLDERS or not location.target.endswith("/"):
         return
+    if location.scheme != "sftp" and not key_of(location.target):
+        return  # a bucket alone: the store says what is missing
     remedy = "data.jsonl" if output else "*"
     end = "the output is one object" if output else "a wildcard stands for the objects under it"
     problem = f"a name that ends in / is a folder; {end}: {location}{remedy}"
