@@ -129,16 +129,23 @@ class Bucket:
             return self._session.send(request.prepare())
 
         answer = told(send, self._timeout)
-        if answer.status_code in (200, 206):
+        failure = self._refusal(answer)
+        if failure is None:
             return answer
-        text = (
-            b"" if answer.status_code < 400 else told(lambda: answer.raw.read(ERROR), self._timeout)
-        )
+        del answer  # its connections would last as long as the failure's traceback
+        raise failure
+
+    def _refusal(self, answer: Any) -> StoreFailure | None:
+        """What an answer that is no success says; it is closed."""
+        status = answer.status_code
+        if status in (200, 206):
+            return None
+        text = b"" if status < 400 else told(lambda: answer.raw.read(ERROR), self._timeout)
         answer.raw.close()
-        if answer.status_code < 400:
+        if status < 400:
             self.moved = True
-            raise StoreFailure(ELSEWHERE, kind="moved")
+            return StoreFailure(ELSEWHERE, kind="moved")
         code, message = (
             found and found[1].decode() for found in (CODE.search(text), MESSAGE.search(text))
         )
-        raise refused(answer.status_code, code or "", unescape(message or ""), answer.headers)
+        return refused(status, code or "", unescape(message or ""), answer.headers)
