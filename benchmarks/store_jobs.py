@@ -19,7 +19,6 @@ PART = 8 << 20  # bytes that smart_open is given of `sftp`
 
 SMART_OPEN = "smart_open loop"
 ONE, FOUR = "boto3, one connection", "boto3, four connections"
-OURS_BOTO3 = f"{OURS}, boto3 only"
 BARE, BARE_BOTO3 = "obstore, 64 threads", "boto3, 64 threads"
 ONE_BY_ONE, ONE_BY_ONE_BOTO3 = "obstore, one at a time", "boto3, one at a time"
 PARAMIKO = "smart_open"
@@ -155,13 +154,7 @@ JOBS = (
         "many",
         f"{MANY:,} objects of 20 KB to as many, 20 ms away",
         (
-            Way(OURS, f"{{ours}} -q {MANY_PATHS}", ours=True, modules=("obstore",)),
-            Way(
-                OURS_BOTO3,
-                f"{{python}} {{without}} obstore -q {MANY_PATHS}",
-                ours=True,
-                modules=("boto3",),
-            ),
+            Way(OURS, f"{{ours}} -q {MANY_PATHS}", ours=True, modules=("boto3",)),
             Way(BARE, peer("obstore_many", "in/", "out/", "64"), modules=("obstore",)),
             Way(BARE_BOTO3, peer("boto3_many", "in/", "out/", "64"), modules=("boto3",)),
             Way(
@@ -184,9 +177,9 @@ JOBS = (
         ),
         (
             Against(BARE, "wall", 1.18, 1, faster=False),
-            Against(BARE_BOTO3, "wall", 1.18, 1, faster=False, who=OURS_BOTO3),
+            Against(BARE_BOTO3, "wall", 1.18, 1, faster=False),
             Must(ONE_BY_ONE, "wall", 20, 20),
-            Against(ONE_BY_ONE_BOTO3, "wall", 8, 8, who=OURS_BOTO3),
+            Must(ONE_BY_ONE_BOTO3, "wall", 8, 8),
         ),
         MANY,
         "objects/s",

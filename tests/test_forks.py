@@ -358,7 +358,7 @@ def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 
 
 UPLOADS = {
-    "obstore": ("s3", "", {}),
+    "s3": ("s3", "", {}),
     "boto3": (
         "s3",
         "from paipa_etl.stores import s3_fast\ns3_fast.FastS3Object._made = lambda self: None\n",

@@ -31,7 +31,7 @@ FIELDS = (
     b'ETag: "one"\r\nx-goog-generation: 1\r\nx-ms-blob-type: BlockBlob\r\n'
     b"Last-Modified: Mon, 01 Jan 2024 00:00:00 GMT\r\n"
 )
-ENGINES = ["http", "boto3", "obstore", "gcs", "azure"]
+ENGINES = ["http", "boto3", "s3", "gcs", "azure"]
 
 
 class Line:
@@ -153,18 +153,6 @@ def ends(kind: type[Exception], within: float = WITHIN) -> Iterator[None]:
     assert getattr(caught.value, "exit_code", None) == 75, caught.value
 
 
-@pytest.fixture(scope="module", autouse=True)
-def threads_of_obstore() -> None:
-    """They start once, and keep their descriptors for as long as the process lives."""
-    with pytest.MonkeyPatch.context() as monkeypatch, serving(ranges) as server:
-        root, words = place("obstore", server.port, monkeypatch)
-        run = Run()
-        for _ in remote.pieces(parse(root + "a"), run, StoreOptions(words["transport_params"])):
-            break
-        run.over()
-        run.close_clients()
-
-
 # In the head of an answer
 
 
@@ -206,8 +194,8 @@ def test_a_head_that_does_not_end(
             list(read(root + "a.txt", **words))
         with ends(OutputUnavailable):
             Pipeline(["new"], [], write(root + "a.txt", **words)).run()
-        if engine in ("http", "obstore"):
-            return  # no listing; that of obstore's is boto3's
+        if engine in ("http", "s3"):
+            return  # no listing, or boto3's
         with ends(InputUnavailable):
             list(read(root + "*.txt", **words))
 

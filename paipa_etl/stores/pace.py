@@ -21,7 +21,7 @@ from paipa_etl.stores.port import CHUNK, StoreFailure
 from paipa_etl.waits import waker
 
 RATE = 500  # bytes a second, the least of a body; measured over one timeout of waiting
-COARSE = CHUNK // 60  # bytes a second, of what comes in pieces of that size: obstore and SFTP
+COARSE = CHUNK // 60  # bytes a second, of what comes in pieces of that size: SFTP
 LOOKS = 8  # per timeout
 SHORTEST = 0.01  # seconds between two looks
 FIRST = 2  # timeouts from a request to the first byte of the body that answers it
