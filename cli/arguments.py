@@ -6,7 +6,7 @@ import argparse
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from paipa_etl import __version__
@@ -57,6 +57,15 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
     arguments.given = {word.partition("=")[0] for word in words}
     arguments.inputs, arguments.output = _split(operands, arguments, parser)
     return arguments
+
+
+def set_for_command(arguments: argparse.Namespace) -> Iterator[tuple[str, Any]]:
+    """The options that no pipeline has, where they differ from their defaults."""
+    parser = _parser()
+    for name in ("transfers", "skip_done", "fail_fast", "progress", "debug", "report"):
+        value = getattr(arguments, name)
+        if value != parser.get_default(name):
+            yield f"--{name.replace('_', '-')}", value
 
 
 def _split_at_dashes(argv: list[str]) -> tuple[list[str], list[str]]:

@@ -82,7 +82,7 @@ def _run(arguments: argparse.Namespace, signals: Signals) -> int:
     pipeline = plan.build(arguments)
     refusals.check(pipeline, arguments)
     if arguments.explain or arguments.dry_run:
-        screen.show(pipeline, records=arguments.dry_run)
+        screen.show(pipeline, arguments)
         return 0
     process.settle(pipeline)
     if arguments.insecure:

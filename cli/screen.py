@@ -12,6 +12,8 @@ from typing import TextIO
 
 from paipa_etl import Pipeline, Report
 from paipa_etl.clash import check_not_same
+from paipa_etl.cli.arguments import set_for_command
+from paipa_etl.cli.plan import is_many
 from paipa_etl.cli.reporting import reported
 from paipa_etl.cli.signals import Signals
 from paipa_etl.errors import OutputError, shown
@@ -74,18 +76,21 @@ def _tell(report: Report, arguments: argparse.Namespace) -> None:
         print(f"  {step.name}: {step.records_in:,} in, {step.records_out:,} out", file=sys.stderr)
 
 
-def show(pipeline: Pipeline, *, records: bool) -> None:
-    """Show the plan, and the first records that would be written where they are asked for."""
+def show(pipeline: Pipeline, arguments: argparse.Namespace) -> None:
+    """Show the plan and how it runs, or with ``--dry-run`` the first records that it gives."""
     try:
         descriptor = borrowed(STDOUT, writing=True)
     except OSError as error:
         raise OutputError(f"{error.strerror}") from error
     try:
         lines = [str(pipeline)]
-        if records:
+        if arguments.dry_run:
             check_not_same(pipeline.source, pipeline.sink, pipeline.new_run())
             with closing(iter(replace(pipeline, sink=None))) as flow:
                 lines += [shown(record, 2_000) for record in islice(flow, FIRST)]
+        else:
+            lines += [str(pipeline.explain(threads=not is_many(arguments)))]
+            lines += [f"set    {name} = {value}" for name, value in set_for_command(arguments)]
         _print(descriptor, "\n".join(lines) + "\n")
     finally:
         os.close(descriptor)

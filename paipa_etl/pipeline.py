@@ -4,13 +4,7 @@ from __future__ import annotations
 
 import os
 import queue
-from collections.abc import (
-    AsyncGenerator,
-    Generator,
-    Iterable,
-    Mapping,
-    Sequence,
-)
+from collections.abc import AsyncGenerator, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +33,7 @@ from paipa_etl.suffixes import codec_of, parse_suffixes
 
 if TYPE_CHECKING:
     from paipa_etl.debugger import Debugger
+    from paipa_etl.explanation import Explanation
     from paipa_etl.runners.started import StartedRun
 
 Sources = FileSource | IterableSource | CallableSource | QueueSource | Feed
@@ -193,6 +188,17 @@ class Pipeline:
         from paipa_etl.runners.started import records_in_loop
 
         return records_in_loop(self._records, self.new_run())
+
+    def explain(self, *, threads: bool = True) -> Explanation:
+        """How ``run()`` carries the plan out, and why; nothing is opened or started.
+
+        Without ``threads``, as one of many transfers: nothing is read ahead or written behind.
+        """
+        from paipa_etl.explanation import explain
+
+        names = ", ".join(self.resources)
+        options = {"on_error": self.on_error, "max_memory": self.max_memory, "resources": names}
+        return explain(self.source, self.steps, self.sink, options, self.new_run(threads=threads))
 
     def __str__(self) -> str:
         """The plan, a line for the source, each step and the sink."""

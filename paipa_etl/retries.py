@@ -38,6 +38,23 @@ class Retry:
         if not all(isinstance(kind, type) for kind in kinds) and not callable(self.on):
             raise PlanError(f"retry_on takes exception types or a predicate, not {shown(self.on)}")
 
+    def __str__(self) -> str:
+        """The options as ``map`` takes them, without those that keep their defaults.
+
+        >>> str(Retry(3, on=(OSError, ValueError)))
+        'retries=3, retry_on=(OSError, ValueError)'
+        """
+        texts = [f"retries={self.times}"]
+        if self.backoff != Retry.backoff:
+            texts.append(f"backoff={self.backoff:g}")
+        if isinstance(self.on, tuple):
+            texts.append(f"retry_on=({', '.join(map(_name, self.on))})")
+        elif self.on is not Exception:
+            texts.append(f"retry_on={_name(self.on)}")
+        if self.hook is not None:
+            texts.append(f"on_retry={_name(self.hook)}")
+        return ", ".join(texts)
+
     def delay(self, error: Exception, attempt: int) -> float | None:
         """The seconds to wait after a failed attempt (the first is 1); None: no other follows."""
         if attempt > self.times or isinstance(error, (Skip, Stopped)) or not self._wanted(error):
@@ -52,3 +69,7 @@ class Retry:
         if isinstance(self.on, (type, tuple)):
             return isinstance(error, self.on)
         return bool(self.on(error))
+
+
+def _name(called: object) -> str:
+    return str(getattr(called, "__name__", type(called).__name__))

@@ -17,7 +17,7 @@ RANKS = [
     {"cli"},
     {"combine", "transfers"},
     {"pipeline"},
-    {"clash", "debugger", "names", "together"},
+    {"clash", "debugger", "explanation", "names", "together"},
     {"runners"},
     {"optimizer"},
     {"sources", "sinks", "steps"},

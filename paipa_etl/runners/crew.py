@@ -6,6 +6,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
 from typing import NoReturn
@@ -25,6 +26,19 @@ WATCH_EVERY = 0.005  # seconds after which a worker that has not moved on is hel
 TOLD = 3  # further errors that the note of the first one tells
 
 
+@dataclass(frozen=True)
+class ThreadGroup:
+    """Threads that do the same; their names begin with ``paipa-`` and ``name``."""
+
+    name: str
+    count: int
+    purpose: str
+
+    def __str__(self) -> str:
+        threads = "1 thread" if self.count == 1 else f"{self.count:,} threads"
+        return f"{self.name}: {threads}, {self.purpose}"
+
+
 class Crew:
     """The threads, channels and windows of one run; ended together, whatever ends it."""
 
@@ -32,6 +46,8 @@ class Crew:
         self.run = run
         self.channels: list[Channel[Batch]] = []
         self.windows: list[Window] = []
+        self.groups: list[ThreadGroup] = []
+        """The threads by what they do, before they start."""
         self._threads: list[Thread] = []
         self._lock = forks.lock()
         self._traceback: TracebackType | None = None
@@ -40,16 +56,24 @@ class Crew:
         self._watching = self._stopped = False
         self._waking = run.stop.waking(self._wake)
 
-    def add(self, target: Callable[[], None], name: str) -> None:
-        """One more thread, which starts with the others."""
-        work = forks.thread_target(target, self._first)
-        self._threads.append(Thread(work, name, self.run.end))
+    def add(
+        self, target: Callable[[], None], name: str, purpose: str, count: int | None = None
+    ) -> None:
+        """Add one thread, or ``count`` threads with numbers in their names; they start together."""
+        names = [name] if count is None else [f"{name}-{number + 1}" for number in range(count)]
+        for each in names:
+            work = forks.thread_target(target, self._first)
+            self._threads.append(Thread(work, each, self.run.end))
+        self.groups.append(ThreadGroup(name, len(names), purpose))
+
+    def add_watch(self) -> None:
+        """Add the thread that takes work back from workers that stand still."""
+        if self.windows:
+            self.add(self._watch, "watch", "takes work back from workers that stand still")
 
     def start(self) -> None:
         """Start all threads."""
         self._waking.__enter__()
-        if self.windows:
-            self.add(self._watch, "watch")
         for thread in self._threads:
             thread.start()
 

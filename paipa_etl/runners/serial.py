@@ -17,7 +17,8 @@ from paipa_etl.formats.blocks import BLOCK
 from paipa_etl.formats.places import SourceBlock, no_records
 from paipa_etl.metering.meter import Tally
 from paipa_etl.metering.watch import SINK, SOURCE
-from paipa_etl.optimizer.fuse import BlockTask, fuse
+from paipa_etl.optimizer.fuse import fuse
+from paipa_etl.optimizer.ways import Way, way_of
 from paipa_etl.run import Run, close
 from paipa_etl.runners.block_task import BoundTask
 from paipa_etl.runners.outcome import OpenSink
@@ -25,7 +26,7 @@ from paipa_etl.sinks.files import OpenFile
 from paipa_etl.sources import Source
 from paipa_etl.sources.files import Copies, FileSource, copies_nothing
 from paipa_etl.sources.live import ending
-from paipa_etl.steps.contract import Reads, Step, Threaded
+from paipa_etl.steps.contract import Step, Threaded
 
 
 def records(
@@ -75,18 +76,22 @@ def fill(
     output: OpenSink, source: Source, steps: tuple[Step, ...], run: Run, *, at_once: bool
 ) -> None:
     """Have everything written that leaves the last step, the cheapest way that there is."""
-    if isinstance(source, FileSource) and isinstance(output, OpenFile):
-        task, rest = fuse(steps)
-        preserving = all(step.preserving for step in steps)
-        if preserving and not any(step.reads is not Reads.NOTHING for step in steps):
+    if not (isinstance(source, FileSource) and isinstance(output, OpenFile)):
+        _write_records(output, source, steps, run)
+        return
+    match way_of(steps, settled=output.encoding.append is not None):
+        case Way.COPY:
             _copy(output, source, steps, run)
-            return
-        if not rest and not task.expands and output.encoding.append is not None:
-            _write_pieces(output, source, task, run)
-            return
-        if preserving:
+        case Way.PIECES:
+            _write_pieces(output, source, steps, run)
+        case Way.KEPT:
             _write_kept(output, source, steps, run)
-            return
+        case Way.RECORDS:
+            _write_records(output, source, steps, run)
+
+
+def _write_records(output: OpenSink, source: Source, steps: tuple[Step, ...], run: Run) -> None:
+    """Encode the records as they leave the last step."""
     with closing(records(source, steps, run)) as flow:
         output.write_all(flow)
 
@@ -106,10 +111,11 @@ def _copy(output: OpenFile, source: FileSource, steps: tuple[Step, ...], run: Ru
             output.write_batch(batch)
 
 
-def _write_pieces(output: OpenFile, source: FileSource, task: BlockTask, run: Run) -> None:
+def _write_pieces(output: OpenFile, source: FileSource, steps: tuple[Step, ...], run: Run) -> None:
     """All steps are in the block task: write encoded pieces."""
     with CleanupStack() as stack:
         stack.callback(run.over)
+        task, _ = fuse(steps)
         copies = output.encoding.copies if task.preserving else copies_nothing
         blocks = _blocks(source, run, stack, copies)
         for data, count in BoundTask(task, run, stack).pieces(blocks, output.encoding):

@@ -87,8 +87,7 @@ class Stage(ABC, Generic[S]):
 
     def prepare(self) -> None:
         """Have the workers started with the crew's threads."""
-        for number in range(self.workers.count):
-            self.crew.add(self._work, f"{self.count.name}-{number + 1}")
+        self.crew.add(self._work, self.count.name, "call the step's function", self.workers.count)
 
     def _work(self) -> None:
         try:

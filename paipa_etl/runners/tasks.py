@@ -25,7 +25,7 @@ class TaskStage(CallStage):
 
     def prepare(self) -> None:
         """Have one thread start the tasks and wait for them."""
-        self.crew.add(self._work_in_loop, f"{self.count.name}-tasks")
+        self.crew.add(self._work_in_loop, f"{self.count.name}-tasks", "starts the step's tasks")
 
     def _work_in_loop(self) -> None:
         try:

@@ -18,7 +18,7 @@ from paipa_etl.formats.batch import NUMBERED, Batch, size_of
 from paipa_etl.metering.watch import SOURCE, Owner
 from paipa_etl.report import StepCount
 from paipa_etl.run import Run
-from paipa_etl.runners.crew import Crew
+from paipa_etl.runners.crew import Crew, ThreadGroup
 from paipa_etl.runners.outcome import OpenSink
 from paipa_etl.runners.parts import (
     Counted,
@@ -40,6 +40,9 @@ from paipa_etl.steps.calls import is_coroutine_function
 from paipa_etl.steps.contract import QUEUE, Opaque, Reads, Step, Threaded
 from paipa_etl.steps.functions import FunctionStep
 from paipa_etl.stop import Stopped
+
+FEEDS = "carries out the source and the steps before the first queue"
+CHAINS = "carries out the steps between two queues"
 
 
 def expanded(steps: Iterable[Step]) -> tuple[Step, ...]:
@@ -72,6 +75,11 @@ def fill(
         plan = _Plan(source, steps, run, raw=False, at_once=at_once)
         with closing(plan.records()) as records:
             output.write_all(records)
+
+
+def threads_of(source: Source, steps: tuple[Step, ...], run: Run) -> list[ThreadGroup]:
+    """The threads of a plan, none of which is started."""
+    return _Plan(source, steps, run, raw=False, at_once=False).crew.groups
 
 
 def carry_out(
@@ -121,11 +129,12 @@ class _Plan:
         ]
         self.reads = any(step.reads is not Reads.NOTHING for step in steps)
         self._connect(between)
+        self.crew.add_watch()
 
     def _connect(self, parts: list[Counted]) -> None:
         giver: Owner = self.leading[-1][1] if self.leading else SOURCE
         inlet = self._channel(parts[0] if parts else self.trailing, giver)
-        self._thread(self._feed, inlet, self._at_once[0], "feed")
+        self._thread(self._feed, inlet, self._at_once[0], "feed", FEEDS)
         for place, part in enumerate(parts):
             following = parts[place + 1] if place + 1 < len(parts) else self.trailing
             outlet = self._channel(following, part[-1][1])
@@ -133,7 +142,8 @@ class _Plan:
             if part[0][0].workers:
                 self._stage(part[0], inlet, outlet, at_once)
             else:
-                self._thread(partial(self._chain, part, inlet), outlet, at_once, part[0][1].name)
+                chain = partial(self._chain, part, inlet)
+                self._thread(chain, outlet, at_once, part[0][1].name, CHAINS)
             inlet = outlet
         self.tail = inlet
 
@@ -176,8 +186,9 @@ class _Plan:
         outlet: Channel[Batch],
         at_once: bool,
         name: str,
+        purpose: str,
     ) -> None:
-        self.crew.add(partial(self._work, work, outlet, at_once), name)
+        self.crew.add(partial(self._work, work, outlet, at_once), name, purpose)
 
     def _work(
         self, work: Callable[[Run, Channel[Batch]], None], outlet: Channel[Batch], at_once: bool

@@ -124,7 +124,7 @@ class FunctionStep(Step):
         name = name_of(self.function)
         words = [name, str(self.workers)] if self.workers else [name]
         if self.retry:
-            words.append(f"retries={self.retry.times}")
+            words.append(str(self.retry))
         return f"{verb}({', '.join(words)})"
 
 
