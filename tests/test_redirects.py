@@ -200,11 +200,11 @@ WHERE = ("http://{}/x", "//{}/x", "/kit/other.txt", "other.txt", "http://[", "ht
 
 def clean_up(place: Place) -> None:
     """Look for what uploads left over, and remove it."""
-    clients = Clients()
-    left = Leftovers(parse(place.root), StoreOptions(options(place)["transport_params"]), clients)
-    for upload in [*left]:
-        left.drop(upload)
-    clients.close()
+    given = StoreOptions(options(place)["transport_params"])
+    with contextlib.closing(Clients()) as clients:
+        left = Leftovers(parse(place.root), given, clients)
+        for upload in [*left]:
+            left.drop(upload)
 
 
 def tried(job: Callable[[Place], list[Any]], place: Place) -> bool:

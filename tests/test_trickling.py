@@ -22,6 +22,7 @@ from paipa_etl.location import parse
 from paipa_etl.run import Run
 from paipa_etl.sources import remote
 from paipa_etl.stores import StoreOptions
+from paipa_etl.stores.pace import Watch
 
 GAP = 0.05  # seconds between two bytes: never silent for long
 QUICK = {"timeout": 0.2, "retries": 1, "backoff": 0.01}
@@ -469,6 +470,13 @@ def test_a_thin_line_is_written_through(engine: str, monkeypatch: pytest.MonkeyP
         root, words = place(engine, server.port, monkeypatch)
         words["transport_params"] = {**words["transport_params"], "timeout": 4, "retries": 0}
         Pipeline(["x" * (size - 1)], [], write(root + "a.txt", **words)).run()
+
+
+def test_a_watch_that_nobody_closes_ends_with_its_owner() -> None:
+    """A sink that is opened and forgotten closes nothing."""
+    watch = Watch(0.2)
+    assert any(thread.name == "paipa-store-watch" for thread in threading.enumerate())
+    del watch  # that no thread is left behind is looked at after each test
 
 
 # SFTP

@@ -8,20 +8,19 @@ calls what the cyclic collector hands over. Both start before the first thread o
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from time import sleep
 
-from paipa_etl import collector
+from paipa_etl import collector, forks
 from paipa_etl.background.threads import SafeThread, insist, join
 from paipa_etl.interrupts import held_back
 
 NAME = "paipa-janitor"  # of both
 AGAIN = 0.1  # seconds after which a thread that should end is told so once more
 
-_lock = threading.Lock()
+_lock = forks.lock()
 _live: dict[Thread, None] = {}
 _janitor: threading.Thread | None = None
 
@@ -125,9 +124,9 @@ def _unended() -> list[Thread]:
 
 def _after_fork() -> None:
     """All of these threads are the parent's."""
-    global _janitor, _lock
-    _janitor, _lock = None, threading.Lock()
+    global _janitor
+    _janitor = None
     _live.clear()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+forks.in_child(_after_fork)

@@ -14,6 +14,7 @@ from contextlib import suppress
 from contextvars import ContextVar
 from time import monotonic
 from typing import Any, TypeVar
+from weakref import WeakMethod, finalize
 
 from paipa_etl.background import Ticking
 from paipa_etl.stop import Stopped
@@ -62,7 +63,15 @@ class Watch:
         self.timeout = timeout
         self.calls: dict[Pace, Callable[[], None]] = {}
         """Those in progress, and what ends the wait of each."""
-        self._ticking = Ticking(self._look, max(timeout / LOOKS, SHORTEST), "store-watch")
+        look = WeakMethod(self._look)  # the thread does not keep what nobody closes
+
+        def look_again() -> None:
+            found = look()
+            if found is not None:
+                found()
+
+        self._ticking = Ticking(look_again, max(timeout / LOOKS, SHORTEST), "store-watch")
+        finalize(self, self._ticking.ring).atexit = False
         self._ticking.start()
 
     def pace(self) -> Pace:
