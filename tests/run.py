@@ -1,7 +1,8 @@
-"""Run the suite in two halves, side by side: two cores have half the time to wait.
+"""Run the suite in three parts, side by side: two cores have less than half the time to wait.
 
-The one with the stores is shown when it has ended, the other as it comes. Ends with 1 where a
-test failed in either.
+The tests of stores are one part, those that mostly wait for servers, clocks and processes another.
+The largest part is shown as it comes, the others when they have ended. Ends with 1 where a test
+failed in any of them.
 """
 
 from __future__ import annotations
@@ -9,34 +10,40 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
 HERE = Path(__file__).parent
-# Beside the stores, what takes long and is not about time: the halves are about as long.
-LONG = ("codecs", "cores", "corpora", "schedules")
 STORES = [
     *sorted(str(path) for path in HERE.glob("test_store_*.py")),
-    *(str(HERE / f"test_{name}.py") for name in LONG),
+    # What takes long and depends on no clock: so the parts take about as long.
+    *(str(HERE / f"test_{name}.py") for name in ("codecs", "cores", "corpora", "schedules")),
+]
+WAITING = [
+    str(HERE / f"test_{name}.py")
+    for name in ("forks", "limits", "publishing", "redirects", "trickling", "uploads_aborted")
 ]
 
 
 def main() -> int:
-    """Run both halves; 0 where all is well."""
+    """Run all parts; 0 where all is well."""
     command = [sys.executable, "-m", "pytest", *sys.argv[1:]]
-    with tempfile.TemporaryFile() as said:
-        stores = subprocess.Popen(
-            [*command, "-p", "no:cacheprovider", *STORES], stdout=said, stderr=subprocess.STDOUT
-        )
-        try:
-            ignored = [f"--ignore={path}" for path in STORES]
-            rest = subprocess.run([*command, *ignored], check=False).returncode
-            code = stores.wait()
-        finally:
-            stores.kill()
-            stores.wait()
-        said.seek(0)
-        print(said.read().decode(errors="replace"), flush=True)
-    return int(rest != 0 or code != 0)
+    with ExitStack() as stack:
+        parts = []
+        for paths in (STORES, WAITING):
+            shown = stack.enter_context(tempfile.TemporaryFile())
+            own = [*command, "-p", "no:cacheprovider", *paths]
+            part = subprocess.Popen(own, stdout=shown, stderr=subprocess.STDOUT)
+            stack.callback(part.wait)
+            stack.callback(part.kill)
+            parts.append((part, shown))
+        ignored = [f"--ignore={path}" for path in (*STORES, *WAITING)]
+        codes = [subprocess.run([*command, *ignored], check=False).returncode]
+        for part, shown in parts:
+            codes.append(part.wait())
+            shown.seek(0)
+            print(shown.read().decode(errors="replace"), flush=True)
+    return int(any(codes))
 
 
 if __name__ == "__main__":

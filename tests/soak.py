@@ -316,12 +316,18 @@ def _soak(this: Soak, seconds: float, rounds: int, failed: list[Any]) -> str:
         assert now == before, f"left over: {now}, not {before}"
         if time.monotonic() - told > 60:
             told = time.monotonic()
-            print(f"{told - began:.0f} s: {this.done.total():,} pipelines", flush=True)
+            blocks = sys.getallocatedblocks()
+            print(
+                f"{told - began:.0f} s: {this.done.total():,} pipelines, {blocks:,} blocks",
+                flush=True,
+            )
         assert not failed, "".join(traceback.format_exception(failed[0].exc_value))
+        gc.collect()  # what is garbage is no leak
+        blocks = sys.getallocatedblocks()
         if passed < seconds / 2:
-            this.warm, this.blocks = this.peak, sys.getallocatedblocks()
+            this.warm, this.blocks = this.peak, blocks
             continue
-        assert sys.getallocatedblocks() < this.blocks + BLOCKS, f"{this.blocks:,} blocks before"
+        assert blocks < this.blocks + BLOCKS, f"{blocks:,} blocks, {this.blocks:,} before"
         assert this.peak < this.warm + GROWTH, f"{this.peak:,} bytes, {this.warm:,} before"
     shown = ", ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in this.done.most_common())
     return (
