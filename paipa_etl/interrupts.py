@@ -20,14 +20,19 @@ def held_back() -> Generator[None, None, None]:
 
     Handlers run in the main thread only, so other threads need nothing. No signal is blocked:
     a thread that starts in the block, and every process that such a thread starts, has the mask
-    of the thread that starts it.
+    of the thread that starts it. The block must be short, and wait for nobody's code: another
+    thread that forks waits for its end.
     """
-    keeper = _Keeper()
-    try:
-        keeper.take_over()
+    if threading.current_thread() is not threading.main_thread():
         yield
-    finally:
-        keeper.give_back()
+        return
+    keeper = _Keeper()
+    with _no_fork:
+        try:
+            keeper.take_over()
+            yield
+        finally:
+            keeper.give_back()
 
 
 @contextmanager
@@ -56,7 +61,8 @@ class _Keeper:
     def __init__(self, *, patient: bool = True) -> None:
         self._patient = patient
         self._handlers: dict[int, Callable[[int, FrameType | None], Any] | int] = {}
-        self._arrived: list[tuple[int, FrameType | None]] = []
+        self._arrived: list[tuple[int, FrameType | None, int]] = []
+        """Signals, where they came, and to which process: a forked child has a copy."""
 
     def take_over(self) -> None:
         """Replace the handlers. Only the main thread has any."""
@@ -77,8 +83,9 @@ class _Keeper:
             if self in _active:
                 _active.remove(self)
         arrived, self._arrived = self._arrived, []
-        for number, frame in arrived:
-            _handle(number, frame, signal.getsignal(number))
+        for number, frame, process in arrived:
+            if process == os.getpid():
+                _handle(number, frame, signal.getsignal(number))
 
     def restore(self) -> None:
         """Restore all handlers, then raise what one of them raised meanwhile."""
@@ -100,21 +107,41 @@ class _Keeper:
         del self._handlers[number]
 
     def _keep(self, number: int, frame: FrameType | None) -> None:
-        self._arrived.append((number, frame))
+        self._arrived.append((number, frame, os.getpid()))
         if self._patient or number != signal.SIGINT or len(self._arrived) == 1:
             return
         arrived, self._arrived = self._arrived, []
-        for each, at in arrived:
+        for each, at, _ in arrived:
             _handle(each, at, self._handlers.get(each))
 
 
 _active: list[_Keeper] = []
+_no_fork = threading.RLock()
+_forking = threading.local()
+FORK_WAITS = 5.0  # seconds that a fork waits at most
 
 
-def _after_fork() -> None:
+def _before_fork() -> None:
+    """Wait until no handlers are replaced: a child that is sent a signal at once would lose it.
+
+    CPython drops what arrives in a child before its first instruction, where a handler is set.
+    """
+    _forking.waited = _no_fork.acquire(timeout=FORK_WAITS)
+
+
+def _after_fork_in_parent() -> None:
+    if _forking.waited:
+        _no_fork.release()
+
+
+def _after_fork_in_child() -> None:
     """The thread that forked is the main one of the child; the one with the block is not there."""
+    if _forking.waited:
+        _no_fork.release()
+    else:
+        _no_fork._at_fork_reinit()  # type: ignore[attr-defined]
     while _active:
-        _active.pop().restore()
+        _active[-1].give_back()
 
 
 def _handle(number: int, frame: FrameType | None, handler: Any) -> None:
@@ -125,4 +152,8 @@ def _handle(number: int, frame: FrameType | None, handler: Any) -> None:
         signal.raise_signal(number)
 
 
-os.register_at_fork(after_in_child=_after_fork)
+os.register_at_fork(
+    before=_before_fork,
+    after_in_parent=_after_fork_in_parent,
+    after_in_child=_after_fork_in_child,
+)

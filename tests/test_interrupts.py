@@ -122,7 +122,7 @@ def test_a_handler_that_sets_another_one_has_the_last_word() -> None:
 
 FORKED = """\
 import os, signal, sys, threading
-from paipa_etl.interrupts import held_back
+from paipa_etl.interrupts import put_off
 def handle(number, frame):
     os._exit(9)
 signal.signal(signal.SIGTERM, handle)
@@ -133,7 +133,7 @@ def fork():
         signal.raise_signal(signal.{name})
         os._exit(0)
     code.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-with held_back(), held_back():
+with put_off(), put_off():
     other = threading.Thread(target=fork)
     other.start()
     other.join()
@@ -146,6 +146,35 @@ def test_a_child_that_another_thread_forks_meanwhile_has_its_handlers(name: str,
     command = [sys.executable, "-W", "ignore", "-c", FORKED.replace("{name}", name)]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert (ended.stdout, ended.stderr) == (f"[{code}]\n", "")
+
+
+EARLY = """\
+import os, signal, threading, time
+sent, told = os.pipe()
+os.register_at_fork(after_in_child=lambda: os.read(sent, 1))  # before anything else in the child
+from paipa_etl.interrupts import held_back
+code = []
+def fork():
+    child = os.fork()
+    if not child:
+        os._exit(0)
+    os.kill(child, signal.SIGTERM)
+    os.write(told, b"x")
+    code.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+other = threading.Thread(target=fork)
+with held_back():
+    other.start()
+    time.sleep(0.2)
+other.join()
+print(code)
+"""
+
+
+def test_a_child_that_is_ended_before_its_first_instruction_ends() -> None:
+    """``Process.terminate`` right behind ``start``, while the main thread starts a thread."""
+    command = [sys.executable, "-W", "ignore", "-c", EARLY]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (ended.stdout, ended.stderr) == (f"[{-signal.SIGTERM}]\n", "")
 
 
 def test_nothing_is_blocked_in_the_block() -> None:
