@@ -329,6 +329,7 @@ def test_every_lock_that_outlives_a_call_is_free_in_a_child() -> None:
         "runners/crew.py": 1,
         "background/ticking.py": 1,
         "background/threads.py": 1,
+        "interrupts.py": 1,  # held by the thread that forks
     }
     made = re.compile(r"(?<!asyncio\.)\bR?Lock\(\)")
     folder = ROOT / "paipa_etl"
