@@ -113,7 +113,9 @@ def _threads(
     source: Any, steps: tuple[Step, ...], sink: Any, groups: list[ThreadGroup], run: Run
 ) -> Iterator[ThreadGroup]:
     """The threads of the run. Stores and resources may start more: see docs/stores.md."""
-    if isinstance(source, FileSource) and (run.threads or source.read_ahead):
+    if isinstance(source, FileSource) and (
+        source.read_ahead or (run.threads and source.is_waited_for)
+    ):
         yield ThreadGroup("read-ahead", 1, "reads and decompresses the input")
     yield from groups
     if any(map(is_coroutine_function, (f for step in steps for f in step.functions))):

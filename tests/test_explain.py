@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 import sys
 import threading
@@ -19,7 +20,7 @@ from paipa_etl.optimizer.ways import Way
 from paipa_etl.runners import serial
 
 LINES = b"".join(b' {"n": %d }\t\n' % n for n in range(3000))
-ENDS = ["in.jsonl out.jsonl", "in.jsonl out.jsonl.gz", "in.txt out.jsonl"]
+ENDS = ["in.jsonl out.jsonl", "in.jsonl.gz out.jsonl.gz", "in.txt out.jsonl"]
 WRITERS = {
     Way.COPY: "_copy",
     Way.PIECES: "_write_pieces",
@@ -104,7 +105,7 @@ def grouped(names: set[str]) -> Counter[str]:
 @pytest.mark.parametrize("name", PLANS)
 def test_a_plan_runs_as_it_is_explained(name: str, ends: str, tmp_path: Path) -> None:
     source, target = (tmp_path / end for end in ends.split())
-    source.write_bytes(LINES)
+    source.write_bytes(gzip.compress(LINES) if source.suffix == ".gz" else LINES)
     pipeline = Pipeline(source, [*PLANS[name]], target)
     explained = pipeline.explain()
     with observed() as found:

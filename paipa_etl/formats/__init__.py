@@ -22,7 +22,6 @@ DEFAULT = "jsonl"
 Context = Any
 Columns = tuple[str, ...]
 Encode = Callable[[Any], bytes]
-Append = Callable[[bytearray, Any], int]
 
 
 class NoRecord(Exception):
@@ -122,20 +121,6 @@ class Writer(ABC):
     @abstractmethod
     def encoder(self, context: Context) -> Encode:
         """What encodes one record; raises ``BadRecord`` for what the format cannot hold."""
-
-    def appender(self, context: Context) -> Append:
-        """What appends an encoded record to a ``bytearray`` and returns the new length.
-
-        Raises what the encoder raises, and appends nothing then. A format overrides it where
-        it has a faster way to the same bytes.
-        """
-        encode = self.encoder(context)
-
-        def append(out: bytearray, record: Any) -> int:
-            out += encode(record)
-            return len(out)
-
-        return append
 
     def end(self) -> bytes:
         """What follows the last record; called only where the output is whole."""

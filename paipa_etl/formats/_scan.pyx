@@ -6,10 +6,7 @@ this one says no: what is accepted here must be accepted there. What the kernel 
 worth is recorded by ``benchmarks/kernel.py``.
 """
 
-from cpython.dict cimport PyDict_Next
-from cpython.object cimport PyObject
 from libc.stdint cimport uint64_t
-from libc.math cimport isfinite
 from libc.string cimport memchr, memcmp, memcpy
 
 cdef enum:
@@ -30,12 +27,18 @@ for _byte in range(256):
         else 255
     )
 
-cdef uint64_t ONES = 0x0101010101010101
-cdef uint64_t HIGHS = 0x8080808080808080
+cdef extern from *:
+    """
+    #define ONES 0x0101010101010101ULL
+    #define HIGHS 0x8080808080808080ULL
+    """
+    const uint64_t ONES
+    const uint64_t HIGHS
 
 
 cdef extern from *:
     """
+    #include <math.h>
     #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
     #define little_endian(word) __builtin_bswap64(word)
     #else
@@ -321,29 +324,41 @@ cdef inline bint _is_fraction(const unsigned char *data, Py_ssize_t first) noexc
     return first > 0 and data[first - 1] == c'.'
 
 
+cdef inline bint _all_digits(const unsigned char *at) noexcept nogil:
+    """Whether eight bytes are digits: the high half of each is 3, also when 6 is added."""
+    cdef uint64_t word
+    memcpy(&word, at, 8)
+    return (
+        word & (ONES * 0xF0) == ONES * 0x30
+        and (word + ONES * 0x06) & (ONES * 0xF0) == ONES * 0x30
+    )
+
+
 cdef bint _has_long_integer(const unsigned char *data, Py_ssize_t size) noexcept nogil:
     """Whether an integer of 19 digits stands outside of a string: fewer always fit into 64 bits.
 
-    One byte in 19 belongs to any such row: only those bytes, and the rows they are in, are read.
+    Any such row holds a whole group of eight bytes, counted from the start: only the rows around
+    groups of digits are read.
     """
-    cdef Py_ssize_t at = 18, first, last
+    cdef Py_ssize_t at = 0, first, last
     cdef Quotes known
     known.at, known.open = 0, False
-    while at < size:
-        if c'0' <= data[at] <= c'9':
-            first = last = at
-            while first > 0 and c'0' <= data[first - 1] <= c'9':
-                first -= 1
-            while last + 1 < size and c'0' <= data[last + 1] <= c'9':
-                last += 1
-            if (
-                last - first >= 18
-                and not _is_fraction(data, first)
-                and not _in_string(data, first, &known)
-            ):
-                return True
-            at = last
-        at += 19
+    while at + 8 <= size:
+        if not _all_digits(data + at):
+            at += 8
+            continue
+        first, last = at, at + 7
+        while first > 0 and c'0' <= data[first - 1] <= c'9':
+            first -= 1
+        while last + 1 < size and c'0' <= data[last + 1] <= c'9':
+            last += 1
+        if (
+            last - first >= 18
+            and not _is_fraction(data, first)
+            and not _in_string(data, first, &known)
+        ):
+            return True
+        at = (last | 7) + 1
     return False
 
 
@@ -389,7 +404,8 @@ cdef bint _has_deep_line(const unsigned char *at, const unsigned char *end) noex
 def needs_care(bytes block not None):
     """Whether a fast decoder may be wrong about a line: an integer of 19 digits, or deep nesting.
 
-    Digits and brackets in strings do not count, nor digits behind a decimal point. Lines that are not valid get any answer.
+    Digits and brackets in strings do not count, nor digits behind a decimal point. Lines that
+    are not valid get any answer.
     """
     cdef const unsigned char *data = block
     cdef Py_ssize_t size = len(block)
@@ -401,115 +417,98 @@ def needs_care(bytes block not None):
 
 cdef extern from *:
     """
-    /* Whether two letters "l" stand side by side: a loop that compilers make SIMD code of. */
-    static int paipa_has_ll(const unsigned char *at, Py_ssize_t size) {
+    /* Two loops that compilers make SIMD code of. Few texts hold "ull" without "null". */
+    static int paipa_has_ull(const unsigned char *at, Py_ssize_t size) {
         unsigned char found = 0;
-        for (Py_ssize_t n = 0; n + 1 < size; n++)
-            found |= (unsigned char) ((at[n] == 'l') & (at[n + 1] == 'l'));
+        for (Py_ssize_t n = 0; n + 2 < size; n++)
+            found |= (unsigned char) ((at[n] == 'u') & (at[n + 1] == 'l') & (at[n + 2] == 'l'));
+        return found;
+    }
+    static int paipa_has_null(const unsigned char *at, Py_ssize_t size) {
+        unsigned char found = 0;
+        for (Py_ssize_t n = 0; n + 3 < size; n++)
+            found |= (unsigned char) ((at[n] == 'n') & (at[n + 1] == 'u') & (at[n + 2] == 'l')
+                                      & (at[n + 3] == 'l'));
         return found;
     }
     """
-    bint paipa_has_ll(const unsigned char *at, Py_ssize_t size) noexcept nogil
+    bint paipa_has_ull(const unsigned char *at, Py_ssize_t size) noexcept nogil
+    bint paipa_has_null(const unsigned char *at, Py_ssize_t size) noexcept nogil
 
 
-cdef bint _has_null(const unsigned char *data, Py_ssize_t size) noexcept nogil:
-    """Whether ``null`` stands anywhere. What it ends with is looked for first: few texts have it."""
-    cdef Py_ssize_t at
-    if not paipa_has_ll(data, size):
-        return False
-    for at in range(size - 3):
-        if data[at] == c'n' and memcmp(data + at, b"null", 4) == 0:
-            return True
-    return False
+cdef inline bint _has_null(const unsigned char *data, Py_ssize_t size) noexcept nogil:
+    """Whether ``null`` stands anywhere."""
+    return paipa_has_ull(data, size) and paipa_has_null(data, size)
 
 
-def holds_nan(bytes line not None, value):
-    """Whether an encoder has put ``null`` for a NaN or an infinity into the line of a value."""
-    return _has_null(line, len(line)) and not _finite(value, 0)
-
-
-def appender(dumps, options, encode):
-    """What appends the line of a record to a ``bytearray`` and returns the new length.
-
-    ``dumps(record, None, options)`` gives the line; ``encode`` gives it, or raises, where
-    ``dumps`` raises an ``Exception`` or may have put ``null`` for a NaN.
+cdef extern from *:
     """
-    def append(bytearray out not None, record):
-        cdef bytes line
-        cdef Py_ssize_t before = len(out), size
-        try:
-            line = dumps(record, None, options)
-        except Exception:
-            line = encode(record)
-        else:
-            if _has_null(line, len(line)) and not _finite(record, 0):
-                line = encode(record)
-        size = len(line)
-        if PyByteArray_Resize(out, before + size) < 0:
-            raise MemoryError
-        memcpy(PyByteArray_AS_STRING(out) + before, <const char *> line, size)
-        return before + size
-
-    return append
-
-
-cdef extern from "Python.h":
-    int PyByteArray_Resize(object array, Py_ssize_t size) except -1
-    char *PyByteArray_AS_STRING(object array) noexcept
-
-
-cdef extern from "Python.h":
+    /* 0 where a NaN or an infinity stands in a value of dicts, lists and scalars, 1 where none
+       does, -1 where something else is in it. Items are borrowed: no Python code runs here. */
+    static int paipa_finite(PyObject *value, int depth) {
+        int found = 1, one;
+        if (PyUnicode_CheckExact(value) || PyLong_CheckExact(value) || value == Py_None
+                || PyBool_Check(value))
+            return 1;
+        if (PyFloat_CheckExact(value))
+            return isfinite(PyFloat_AS_DOUBLE(value)) ? 1 : 0;
+        if (depth > 500)
+            return 1;
+        if (PyDict_CheckExact(value)) {
+            PyObject *key, *item;
+            Py_ssize_t at = 0;
+            while (PyDict_Next(value, &at, &key, &item)) {
+                one = paipa_finite(item, depth + 1);
+                if (one == 0)
+                    return 0;
+                found = one < 0 ? -1 : found;
+            }
+            return found;
+        }
+        if (PyList_CheckExact(value)) {
+            for (Py_ssize_t at = 0; at < PyList_GET_SIZE(value); at++) {
+                one = paipa_finite(PyList_GET_ITEM(value, at), depth + 1);
+                if (one == 0)
+                    return 0;
+                found = one < 0 ? -1 : found;
+            }
+            return found;
+        }
+        return -1;
+    }
     """
-    /* What most values are, and none of it a NaN. */
-    #define is_harmless(value) (PyUnicode_CheckExact(value) || PyLong_CheckExact(value) \\
-                                || (value) == Py_None || PyBool_Check(value))
-    """
-    bint is_harmless(PyObject *value) noexcept
-    bint PyFloat_CheckExact(PyObject *value) noexcept
-    double PyFloat_AS_DOUBLE(PyObject *value) noexcept
-    PyObject *PyList_GET_ITEM(PyObject *value, Py_ssize_t index) noexcept
-    Py_ssize_t PyList_GET_SIZE(PyObject *value) noexcept
-
-
-cdef inline bint _finite_item(PyObject *item, int depth) except -1:
-    if is_harmless(item):
-        return True
-    if PyFloat_CheckExact(item):
-        return isfinite(PyFloat_AS_DOUBLE(item))
-    return _finite(<object> item, depth)
-
-
-cdef bint _finite(object value, int depth) except -1:
-    """Items are borrowed: nothing here runs Python code, but for what ``_finite_other`` is given."""
-    cdef PyObject *key
-    cdef PyObject *item
-    cdef Py_ssize_t at = 0
-    if depth > MAX_DEPTH:
-        return True
-    if type(value) is dict:
-        while PyDict_Next(value, &at, &key, &item):
-            if not _finite_item(item, depth + 1):
-                return False
-        return True
-    if type(value) is list:
-        while at < PyList_GET_SIZE(<PyObject *> value):
-            if not _finite_item(PyList_GET_ITEM(<PyObject *> value, at), depth + 1):
-                return False
-            at += 1
-        return True
-    if type(value) is float:
-        return isfinite(<double> value)
-    if is_harmless(<PyObject *> value):
-        return True
-    return _finite_other(value, depth)
-
-
-cdef bint _finite_other(object value, int depth) except -1:
-    """Everything else that the encoder takes: by the plain form."""
-    from paipa_etl.formats._scan_python import is_finite as plain
-    return plain(value)
+    int paipa_finite(object value, int depth) noexcept
 
 
 def is_finite(value):
     """Whether no NaN and no infinity stands anywhere in a value."""
-    return _finite(value, 0)
+    cdef int found = paipa_finite(value, 0)
+    if found >= 0:
+        return found == 1
+    from paipa_etl.formats._scan_python import is_finite as plain
+    return plain(value)
+
+
+def holds_nan(bytes line not None, value):
+    """Whether an encoder has put ``null`` for a NaN or an infinity into the line of a value."""
+    return _has_null(line, len(line)) and not is_finite(value)
+
+
+cdef class LineEncoder:
+    """Gives the line of a record when it is called, as ``_scan_python.LineEncoder`` does."""
+
+    def __init__(self, dumps, options, encode):
+        self._dumps, self._options, self._encode = dumps, options, encode
+
+    def __call__(self, record):
+        return self.line(record)
+
+    cdef bytes line(self, record):
+        cdef bytes line
+        try:
+            line = self._dumps(record, None, self._options)
+        except Exception:
+            return self._encode(record)
+        if _has_null(line, len(line)) and not is_finite(record):
+            return self._encode(record)
+        return line

@@ -50,27 +50,24 @@ def needs_care(block: bytes) -> bool:
     return may_be_deep(block) and any(depth(line) > MAX_DEPTH for line in split_lines(block))
 
 
-def appender(
-    dumps: Callable[..., bytes], options: int, encode: Callable[[Any], bytes]
-) -> Callable[[bytearray, Any], int]:
-    """What appends the line of a record to a ``bytearray`` and returns the new length.
+class LineEncoder:
+    """Gives the line of a record when it is called.
 
     ``dumps(record, None, options)`` gives the line; ``encode`` gives it, or raises, where
     ``dumps`` raises an ``Exception`` or may have put ``null`` for a NaN.
     """
 
-    def append(out: bytearray, record: Any) -> int:
-        try:
-            line = dumps(record, None, options)
-        except Exception:
-            line = encode(record)
-        else:
-            if holds_nan(line, record):
-                line = encode(record)
-        out += line
-        return len(out)
+    def __init__(
+        self, dumps: Callable[..., bytes], options: int, encode: Callable[[Any], bytes]
+    ) -> None:
+        self._dumps, self._options, self._encode = dumps, options, encode
 
-    return append
+    def __call__(self, record: Any) -> bytes:
+        try:
+            line = self._dumps(record, None, self._options)
+        except Exception:
+            return self._encode(record)
+        return self._encode(record) if holds_nan(line, record) else line
 
 
 def holds_nan(line: bytes, value: object) -> bool:

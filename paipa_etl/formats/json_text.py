@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from paipa_etl import forks
 from paipa_etl.errors import BadRecord, shown
-from paipa_etl.formats.kernel import appender, holds_nan
+from paipa_etl.formats.kernel import LineEncoder, holds_nan
 from paipa_etl.formats.nesting import MAX_DEPTH, depth, may_be_deep
 from paipa_etl.interrupts import held_back
 
@@ -93,8 +93,8 @@ def encode_line(value: Any) -> bytes:
     return text
 
 
-append_line = appender(orjson.dumps, orjson.OPT_APPEND_NEWLINE, encode_line)
-"""Appends the line of a value to a ``bytearray``; returns the new length, raises as ``encode``."""
+encode_fast = LineEncoder(orjson.dumps, orjson.OPT_APPEND_NEWLINE, encode_line)
+"""The same as ``encode_line``; faster where orjson alone knows the line."""
 
 
 def _encode_beyond(value: Any, error: Exception) -> bytes:

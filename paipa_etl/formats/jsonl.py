@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from paipa_etl.formats import Append, Encode, Format, NoRecord, Rows, Writer, register
+from paipa_etl.formats import Encode, Format, NoRecord, Rows, Writer, register
 from paipa_etl.formats.blocks import Block, Limits, LineReader, Position, split_lines
 from paipa_etl.formats.kernel import count_valid, needs_care
 from paipa_etl.formats.line_starts import BLANK, starts_of_lines
@@ -53,14 +53,9 @@ class JsonLinesWriter(Writer):
     terminator = b"\n"
 
     def encoder(self, context: None) -> Encode:
-        from paipa_etl.formats.json_text import encode_line
+        from paipa_etl.formats.json_text import encode_fast
 
-        return encode_line
-
-    def appender(self, context: None) -> Append:
-        from paipa_etl.formats.json_text import append_line
-
-        return append_line
+        return encode_fast
 
 
 class JsonLines(Format):

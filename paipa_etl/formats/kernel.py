@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 try:
-    from paipa_etl.formats._scan import appender, count_valid, holds_nan, needs_care
+    from paipa_etl.formats._scan import LineEncoder, count_valid, holds_nan, needs_care
 except ImportError:
-    from paipa_etl.formats._scan_python import appender, count_valid, holds_nan, needs_care
+    from paipa_etl.formats._scan_python import LineEncoder, count_valid, holds_nan, needs_care
 
-__all__ = ["appender", "count_valid", "holds_nan", "needs_care"]
+__all__ = ["LineEncoder", "count_valid", "holds_nan", "needs_care"]

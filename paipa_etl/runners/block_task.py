@@ -11,10 +11,10 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from functools import partial
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 
 from paipa_etl.errors import BadRecord
-from paipa_etl.formats import Append, NoRecord
+from paipa_etl.formats import NoRecord
 from paipa_etl.formats.batch import Kept
 from paipa_etl.formats.blocks import BLOCK
 from paipa_etl.formats.places import SourceBlock
@@ -22,33 +22,13 @@ from paipa_etl.metering.watch import SOURCE
 from paipa_etl.optimizer.fuse import BlockTask
 from paipa_etl.report import StepCount
 from paipa_etl.run import Run
+from paipa_etl.runners.fill import Filling, Loop, Piece, fill
 from paipa_etl.sinks.encoding import STAGE, Encoding
 from paipa_etl.steps.contract import guarded
 from paipa_etl.steps.functions import GONE, FunctionStep
 from paipa_etl.steps.unchanged import compared
 
 Call = Callable[[Any], Any]
-
-
-class Piece(NamedTuple):
-    """Encoded records, and how many they are."""
-
-    data: bytearray
-    records: int
-
-
-class Filling:
-    """The piece that grows."""
-
-    def __init__(self) -> None:
-        self.data = bytearray()
-        self.count = 0
-
-    def take(self) -> Piece:
-        """Hand out the piece and begin another."""
-        piece = Piece(self.data, self.count)
-        self.data, self.count = bytearray(), 0
-        return piece
 
 
 class BoundTask:
@@ -120,13 +100,12 @@ class BoundTask:
         Each may be kept: it is not changed afterwards. Before a failure is raised, the good
         records before it are handed out.
         """
-        assert encoding.append is not None
-        filling = Filling()
+        assert encoding.encode is not None
+        filling = Filling(BLOCK)
         try:
             for block in blocks:
                 if block.block.data:
-                    append = encoding.append_raw if block.copies else encoding.append
-                    yield from self._fill(filling, block, append)
+                    yield from self._fill(filling, block, encoding)
                 else:
                     yield filling.take()
                     self._run.idle()
@@ -136,34 +115,25 @@ class BoundTask:
         yield filling.take()
 
     def _fill(
-        self, filling: Filling, block: SourceBlock, append: Append
+        self, filling: Filling, block: SourceBlock, encoding: Encoding
     ) -> Generator[Piece, None, None]:
         """Append what the calls make of each record; yields pieces that are full."""
-        decode, copies = self._decoder_of(block), block.copies
-        call = self._compared if copies else self._call
-        for raw in self._run.enter_rows(block):
-            try:
-                record = decode(raw)
-            except Exception:
-                record = self._decoded(block, raw)
-                if record is GONE:
-                    continue
-            try:
-                record = call(record)
-            except Exception as error:
-                self._failed(error)
-                continue
-            call = self._call
-            if record is GONE:
-                continue
-            try:
-                size = append(filling.data, raw if copies else record)
-            except BadRecord as error:
-                self._unencodable(error)
-                continue
-            filling.count += 1
-            if size >= BLOCK:
-                yield filling.take()
+        loop = Loop(
+            decode=self._decoder_of(block),
+            decode_slowly=partial(self._decoded, block),
+            call=self._call,
+            failed=self._failed,
+            encode=None if block.copies else encoding.encode,
+            unencodable=self._unencodable,
+            before=encoding.separator,
+            after=encoding.terminator if block.copies else b"",
+            gone=GONE,
+        )
+        rows = self._run.enter_rows(block)
+        first = self._compared if block.copies else self._call
+        while fill(loop, rows, filling, first):
+            yield filling.take()
+            first = self._call
 
     def _decoder_of(self, block: SourceBlock) -> Call:
         return self._run.watch.call(block.rows.decode, SOURCE, GONE)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from paipa_etl.errors import BadRecord
 from paipa_etl.failures import Failure, Place
-from paipa_etl.formats import Append, BadSample, Columns, Context, Format, Options
+from paipa_etl.formats import BadSample, Columns, Context, Encode, Format, Options
 from paipa_etl.formats.batch import Kept, size_of
 from paipa_etl.run import Run
 
@@ -31,7 +31,7 @@ class Encoding:
     def __init__(self, format: Format, options: Options | None, run: Run) -> None:
         self._format, self._run = format, run
         self._writer = format.writer(format.options() if options is None else options)
-        self.terminator = self._writer.terminator
+        self.separator, self.terminator = self._writer.separator, self._writer.terminator
         self._sample: list[Sampled] = []
         self._sample_size = 0
         self._columns: Columns | None = None
@@ -40,8 +40,8 @@ class Encoding:
         self._count = 0
         self._begun = False
         self._context: Context = None
-        self.append: Append | None = None
-        """Appends one encoded record to any ``bytearray``; None until the writer has settled."""
+        self.encode: Encode | None = None
+        """Encodes one record; None until the writer has settled."""
         if not self._writer.settles:
             self.settle()
 
@@ -54,34 +54,33 @@ class Encoding:
         columns = format.columns(context)
         self._columns = columns if not self._inputs or columns == self._columns else None
         self._inputs += 1
-        return self.append is not None and self._format.copies_from(format, context, self._context)
+        return self.encode is not None and self._format.copies_from(format, context, self._context)
 
     def add(self, record: Any) -> int:
         """Encode one record; returns how many bytes wait to be taken."""
-        if self.append is None:
+        if self.encode is None:
             self._add_to_sample(Sampled(record, *self._run.where()))
             return len(self._out)
         try:
-            size = self.append(self._out, record)
+            line = self.encode(record)
         except BadRecord as error:
             self._fail(error, *self._run.where())
             return len(self._out)
-        self._count += 1
-        return size
+        return self._append(line)
 
     def add_kept(self, kept: Kept) -> int:
         """Add a record that no step has changed; returns how many bytes wait to be taken."""
         if not kept.copies:
             return self.add(kept.record)
-        self._count += 1
-        return self.append_raw(self._out, kept.raw)
+        self._append(kept.raw)
+        self._out += self.terminator
+        return len(self._out)
 
-    def append_raw(self, out: bytearray, raw: bytes) -> int:
-        """Append the raw bytes of a record to any ``bytearray``, as ``append`` does a record."""
-        out += self._writer.separator
-        out += raw
-        out += self.terminator
-        return len(out)
+    def _append(self, line: bytes) -> int:
+        self._out += self.separator
+        self._out += line
+        self._count += 1
+        return len(self._out)
 
     def take(self) -> tuple[bytes | bytearray, int]:
         """What was encoded and not taken yet, and how many records it is."""
@@ -99,7 +98,7 @@ class Encoding:
             return data
         self._begun = True
         begin = self._writer.begin()
-        skipped = len(self._writer.separator)
+        skipped = len(self.separator)
         return begin + data[skipped:] if begin or skipped else data
 
     def finish(self) -> tuple[bytes | bytearray, int]:
@@ -118,21 +117,16 @@ class Encoding:
 
     def settle(self) -> None:
         """Give the writer the records that came; from now on, records are encoded as they come."""
-        if self.append is not None:
+        if self.encode is not None:
             return
         self._context = self._settled_context()
-        append = self._writer.appender(self._context)
-        self.append = (
-            _separated(append, self._writer.separator) if self._writer.separator else append
-        )
+        self.encode = self._writer.encoder(self._context)
         sample, self._sample = self._sample, []
         for record, place, raw in sample:
             try:
-                self.append(self._out, record)
+                self._append(self.encode(record))
             except BadRecord as error:
                 self._fail(error, place, raw)
-            else:
-                self._count += 1
 
     def _settled_context(self) -> Context:
         while True:
@@ -153,18 +147,3 @@ class Encoding:
     def _fail(self, error: BadRecord, place: Place | None, raw: bytes | None) -> None:
         self._run.policy.decide(Failure(error, STAGE, place, raw))
         self._run.counts.unencodable += 1
-
-
-def _separated(append: Append, separator: bytes) -> Append:
-    """The same, with the separator before each record; nothing is appended where it raises."""
-
-    def separated(out: bytearray, record: Any) -> int:
-        size = len(out)
-        out += separator
-        try:
-            return append(out, record)
-        except BaseException:
-            del out[size:]
-            raise
-
-    return separated

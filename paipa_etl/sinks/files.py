@@ -89,7 +89,7 @@ class OpenFile:
         self._write(self.encoding.framed(batch.raw(self.encoding.terminator)), len(batch))
 
     def write_piece(self, data: bytes | bytearray, count: int) -> None:
-        """Write encoded records, which were appended by ``encoding.append``."""
+        """Write encoded records, of which each was encoded by ``encoding.encode``."""
         self._write(self.encoding.framed(data), count)
 
     def write_kept(self, records: Iterable[Kept]) -> None:

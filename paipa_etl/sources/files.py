@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import warnings
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, groupby
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 from paipa_etl import codecs
 from paipa_etl.background import AHEAD, read_ahead
@@ -21,13 +22,14 @@ from paipa_etl.errors import BadRecord, DamagedInput, PaipaWarning, PlanError
 from paipa_etl.failures import Failure
 from paipa_etl.formats import Context, Format, Options
 from paipa_etl.formats.batch import Batch, decoded, validated
-from paipa_etl.formats.blocks import BLOCK, DECODED_BLOCK, MAX_RECORD, Limits, Position
+from paipa_etl.formats.blocks import BLOCK, DECODED_BLOCK, MAX_RECORD, Limits
 from paipa_etl.formats.places import Origin, SourceBlock
-from paipa_etl.location import Location
+from paipa_etl.location import LOCAL, Location
 from paipa_etl.metering.watch import CODEC, SOURCE, STORE, WAITS
 from paipa_etl.run import Run
 from paipa_etl.sources import ReadStore, store_of
 from paipa_etl.sources.in_turn import in_turn
+from paipa_etl.sources.pieces import Input, Piece, Restarts, size_of_piece
 from paipa_etl.stop import Stop, Stopped
 from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.buckets import check_not_folder
@@ -41,57 +43,6 @@ Copies = Callable[[Format, Context], bool]
 def copies_nothing(format: Format, context: Context) -> bool:
     """Whether raw bytes are written; for a flow of records, which has none."""
     return False
-
-
-class Input:
-    """One opened input: what messages call it; the same location twice is two of them."""
-
-    def __init__(self, location: Location) -> None:
-        self.location = location
-
-    def __str__(self) -> str:
-        return str(self.location)
-
-
-class Piece(NamedTuple):
-    """Decoded bytes of an input, and the restart point at or before them.
-
-    ``restart`` is a byte of the encoded input and the decoded byte that a decoder started
-    there gives first; None where decoding may start anywhere, as the input is not encoded.
-    """
-
-    source: Input
-    data: bytes
-    restart: tuple[int, int] | None
-
-
-def size_of_piece(piece: Piece) -> int:
-    """The bytes that a piece counts while it is read ahead."""
-    return len(piece.data)
-
-
-class Restarts:
-    """The restart points of the pieces that are not in blocks yet; at most one for each piece."""
-
-    def __init__(self) -> None:
-        self._points: deque[tuple[int, tuple[int, int] | None]] = deque()
-        self._read = 0
-
-    def passing(self, pieces: Iterable[Piece]) -> Iterator[bytes]:
-        """The bytes of the pieces, noting their restart points."""
-        for piece in pieces:
-            if piece.data:
-                self._points.append((self._read, piece.restart))
-                self._read += len(piece.data)
-            yield piece.data
-
-    def complete(self, position: Position, line: int) -> Position:
-        """The position of a block with its restart point and its line; blocks ascend."""
-        while len(self._points) > 1 and self._points[1][0] <= position.offset:
-            self._points.popleft()
-        restart = self._points[0][1] if self._points else None
-        encoded, decoded = restart or (position.offset, position.offset)
-        return Position(encoded, decoded, position.offset, line, position.state)
 
 
 @dataclass(frozen=True)
@@ -140,6 +91,16 @@ class FileSource:
             total += entry.size
         return total
 
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether reading takes time that a thread of its own would hide.
+
+        Not where each input is a plain local file, by its name: the system reads those ahead, and
+        to hand their pieces over takes as long as to read them.
+        """
+        coded = self.codec or any(map(codec_of, self.locations))
+        return bool(coded) or not all(map(_is_regular, self.locations))
+
     def _store(self, place: Location) -> ReadStore:
         return store_of(place, self.options.schemes)
 
@@ -153,7 +114,7 @@ class FileSource:
         """
         self._use_once()
         pieces: Any = self._pieces(run)
-        if run.background or self.read_ahead:
+        if self.read_ahead or (run.background and self.is_waited_for):
             channel: Channel[Piece] = Channel(run.share(AHEAD))
             run.watch.channel(channel, SOURCE, SOURCE)
             pieces = read_ahead(pieces, size_of_piece, run.reading_stop, channel, run.end)
@@ -276,6 +237,16 @@ class FileSource:
             said = f"not {named.name}" if named else "though nothing says so"
             warnings.warn(f"{location} holds {found.name} data, {said}", PaipaWarning, stacklevel=2)
         return found
+
+
+def _is_regular(place: Location) -> bool:
+    """Whether a location is the path of a regular file that is there."""
+    if place.scheme != LOCAL or place.is_glob:
+        return False
+    try:
+        return stat.S_ISREG(os.stat(place.target).st_mode)
+    except (OSError, ValueError):
+        return False
 
 
 class _Tally:

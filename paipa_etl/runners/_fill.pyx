@@ -1,0 +1,104 @@
+# cython: language_level=3, boundscheck=False, wraparound=False
+"""The loop of a block task, compiled: ``_fill_python.py`` says what it does.
+
+What it is worth is recorded by ``benchmarks/pairs.py``.
+"""
+
+from libc.string cimport memcpy
+
+from paipa_etl.formats._scan cimport LineEncoder
+
+from paipa_etl.errors import BadRecord
+from paipa_etl.runners._fill_python import Loop, Piece
+
+cdef extern from "Python.h":
+    bytearray PyByteArray_FromStringAndSize(const char *text, Py_ssize_t size)
+    int PyByteArray_Resize(object array, Py_ssize_t size) except -1
+    char *PyByteArray_AS_STRING(object array) noexcept
+
+cdef enum:
+    SPARE = 16384  # bytes beyond the limit: most records that make a piece full need no more
+
+
+cdef class Filling:
+    """The piece that grows; it is full once it has ``limit`` bytes or more.
+
+    Its bytes have a fixed place: a ``bytearray`` that grows is copied again and again.
+    """
+
+    cdef bytearray _data
+    cdef Py_ssize_t _limit, _used, _room, _count
+
+    def __init__(self, Py_ssize_t limit):
+        self._limit = limit
+        self._begin()
+
+    cdef int _begin(self) except -1:
+        self._room = self._limit + SPARE
+        self._data = PyByteArray_FromStringAndSize(NULL, self._room)
+        self._used = self._count = 0
+        return 0
+
+    cdef int _append(self, bytes part) except -1:
+        cdef Py_ssize_t size = len(part)
+        if self._used + size > self._room:
+            self._room = 2 * self._used + size
+            PyByteArray_Resize(self._data, self._room)
+        memcpy(PyByteArray_AS_STRING(self._data) + self._used, <const char *> part, size)
+        self._used += size
+        return 0
+
+    cdef bint _add(self, bytes before, bytes line, bytes after) except -1:
+        if before:
+            self._append(before)
+        self._append(line)
+        if after:
+            self._append(after)
+        self._count += 1
+        return self._used >= self._limit
+
+    def add(self, bytes before not None, bytes line not None, bytes after not None):
+        """Append a record; whether the piece is full."""
+        return bool(self._add(before, line, after))
+
+    def take(self):
+        """Hand out the piece and begin another."""
+        PyByteArray_Resize(self._data, self._used)
+        piece = Piece(self._data, self._count)
+        self._begin()
+        return piece
+
+
+def fill(loop, rows, Filling filling not None, first):
+    """Append what becomes of each raw record; True when the piece is full, False at the end."""
+    decode, decode_slowly, rest, failed, encode, unencodable, before, after, gone = loop
+    cdef LineEncoder lines = encode if isinstance(encode, LineEncoder) else None
+    call = first
+    for raw in rows:
+        try:
+            record = decode(raw)
+        except Exception:
+            record = decode_slowly(raw)
+            if record is gone:
+                continue
+        try:
+            record = call(record)
+        except Exception as error:
+            failed(error)
+            continue
+        call = rest
+        if record is gone:
+            continue
+        try:
+            if lines is not None:
+                line = lines.line(record)
+            elif encode is None:
+                line = raw
+            else:
+                line = encode(record)
+        except BadRecord as error:
+            unencodable(error)
+            continue
+        if filling._add(before, line, after):
+            return True
+    return False
