@@ -283,6 +283,20 @@ def counted(folder: Path) -> dict[str, Any]:
     }
 
 
+def settled_blocks(most: int, seconds: float) -> int:
+    """The blocks of Python's, once they are fewer than ``most``, or after so many seconds.
+
+    What was dropped is closed by another thread, which may keep records for a moment.
+    """
+    end = time.monotonic() + seconds
+    while True:
+        gc.collect()
+        blocks = sys.getallocatedblocks()
+        if blocks < most or time.monotonic() > end:
+            return blocks
+        time.sleep(0.05)
+
+
 def resident() -> int:
     """The bytes of memory that the process has."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -322,11 +336,10 @@ def _soak(this: Soak, seconds: float, rounds: int, failed: list[Any]) -> str:
                 flush=True,
             )
         assert not failed, "".join(traceback.format_exception(failed[0].exc_value))
-        gc.collect()  # what is garbage is no leak
-        blocks = sys.getallocatedblocks()
         if passed < seconds / 2:
-            this.warm, this.blocks = this.peak, blocks
+            this.warm, this.blocks = this.peak, settled_blocks(0, 1.0)
             continue
+        blocks = settled_blocks(this.blocks + BLOCKS, HANG)
         assert blocks < this.blocks + BLOCKS, f"{blocks:,} blocks, {this.blocks:,} before"
         assert this.peak < this.warm + GROWTH, f"{this.peak:,} bytes, {this.warm:,} before"
     shown = ", ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in this.done.most_common())
