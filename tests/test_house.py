@@ -29,6 +29,7 @@ RANKS = [
     {"stop", "suffixes"},
     {"turns"},
     {"formats", "codecs", "location", "metering"},
+    {"entry_points"},
     {"failures", "forks"},
     {"collector", "errors", "interrupts"},
 ]

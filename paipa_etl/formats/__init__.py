@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Protocol
 
+from paipa_etl import entry_points
 from paipa_etl.errors import BadRecord, PlanError, shown
 from paipa_etl.formats.blocks import Block, Limits, Position
 
@@ -187,7 +188,6 @@ class Format(ABC):
 
 _formats: dict[str, Format] = {}
 _by_word: dict[str, Format] = {}  # names and suffixes
-_looked_up: set[str] = set()  # names and suffixes that are not built in
 
 
 def register(format: Format) -> None:
@@ -221,17 +221,19 @@ def default() -> Format:
 def from_suffix(word: str) -> Format | None:
     """The format whose name or suffix this is, without the dot.
 
-    Where it is not built in, an installed package may have it: the entry points of
-    ``paipa_etl.formats`` are named after the suffix or the format, and importing one registers it.
+    Where it is not registered, an installed package may have it: the entry points of the group
+    ``paipa_etl.formats`` are called like the format and like each of its suffixes, in lower
+    case, and importing one registers the format.
     """
     word = word.lower()
-    if word and word not in _by_word and word not in _looked_up:
-        _looked_up.add(word)
-        from importlib.metadata import entry_points  # here: importing it takes 20 ms
-
-        for entry in entry_points(group="paipa_etl.formats", name=word):
-            entry.load()
+    if word and word not in _by_word:
+        entry_points.load(entry_points.FORMATS, word, _by_word)
     return _by_word.get(word)
+
+
+def is_registered(word: str) -> bool:
+    """Whether a registered format has this name or suffix; asks no installed package."""
+    return word.lower() in _by_word
 
 
 for _name in ("jsonl", "lines"):
