@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 from paipa_etl import entry_points
@@ -145,7 +145,10 @@ class Writer(ABC):
 
 @dataclass(frozen=True)
 class Options:
-    """The options of a format that has none; a format's own class of options derives from it."""
+    """The options of a format that has none; a format's own class of options derives from it.
+
+    Every option has a default. ``__post_init__`` raises ``PlanError`` for a value that cannot be.
+    """
 
 
 class Format(ABC):
@@ -166,6 +169,23 @@ class Format(ABC):
     @abstractmethod
     def writer(self, options: Any) -> Writer:
         """A writer for one output."""
+
+    def options_of(self, given: Mapping[str, Any]) -> Options:
+        """The options with these names and values; one that the format has not is an error."""
+        known = [field.name for field in fields(self.options)]
+        unknown = sorted(set(given) - set(known))
+        if unknown:
+            has = f"has the options {', '.join(known)}" if known else "has no options"
+            raise PlanError(f"format {self.name} {has}, not {', '.join(unknown)}")
+        return self.options(**given)
+
+    def check_options(self, options: Options | None) -> Options:
+        """The options as given, or the defaults; those of another format are an error."""
+        if options is None:
+            return self.options()
+        if type(options) is not self.options:
+            raise PlanError(f"format {self.name} does not take {type(options).__name__}")
+        return options
 
     def columns(self, context: Context) -> Columns | None:
         """The names of the columns of the blocks that have this context, where it has them."""

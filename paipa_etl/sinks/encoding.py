@@ -30,7 +30,7 @@ class Encoding:
 
     def __init__(self, format: Format, options: Options | None, run: Run) -> None:
         self._format, self._run = format, run
-        self._writer = format.writer(format.options() if options is None else options)
+        self._writer = format.writer(format.check_options(options))
         self.terminator = self._writer.terminator
         self._sample: list[Sampled] = []
         self._sample_size = 0
