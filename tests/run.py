@@ -15,6 +15,7 @@ HERE = Path(__file__).parent
 # Beside the stores, what takes long and is not about time: the halves are about as long.
 LONG = ("codecs", "cores", "corpora", "schedules")
 STORES = [
+    str(HERE / "conformance"),
     *sorted(str(path) for path in HERE.glob("test_store_*.py")),
     *(str(HERE / f"test_{name}.py") for name in LONG),
 ]
