@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from paipa_etl.codecs import Codec
-from paipa_etl.formats import Format, Options
+from paipa_etl.formats import Format
 from paipa_etl.location import LOCAL, STANDARD
 from paipa_etl.optimizer.fuse import fuse
 from paipa_etl.optimizer.ways import Way, way_of
@@ -86,11 +86,8 @@ def _reason(steps: tuple[Step, ...]) -> str:
 
 
 def _is_settled(sink: FileSink) -> bool:
-    return not sink.output_format.writer(_options_of(sink, sink.output_format)).settles
-
-
-def _options_of(end: FileSource | FileSink, format: Format) -> Options:
-    return format.options() if end.format_options is None else end.format_options
+    format = sink.output_format
+    return not format.writer(format.check_options(sink.format_options)).settles
 
 
 def _raw(source: Any, steps: tuple[Step, ...], sink: Any) -> tuple[bool, str]:

@@ -29,7 +29,7 @@ from paipa_etl.sources.iterables import CallableSource, IterableSource
 from paipa_etl.sources.live import Feed, QueueSource, ending
 from paipa_etl.steps.contract import Step, asks_for_threads, flatten_steps, workers_of
 from paipa_etl.stores import StoreOptions
-from paipa_etl.suffixes import codec_of, parse_suffixes
+from paipa_etl.suffixes import codec_of, format_of, parse_suffixes
 
 if TYPE_CHECKING:
     from paipa_etl.debugger import Debugger
@@ -238,6 +238,7 @@ def read(
     from_: str | None = None,
     max_record: int = MAX_RECORD,
     read_ahead: bool = False,
+    format_options: Mapping[str, Any] | None = None,
     transport_params: dict[str, Any] | None = None,
     storage_options: dict[str, Any] | None = None,
     allow_schemes: Sequence[str] = (),
@@ -246,7 +247,8 @@ def read(
 
     ``from_`` overrides what suffixes say ("jsonl.gz", "txt", "bytes"); magic bytes tell
     the codec in any case. ``max_record`` is the most bytes of one record. Iterating
-    starts no thread unless ``read_ahead`` is true. Keeps one block of 128 KiB, or one
+    starts no thread unless ``read_ahead`` is true. ``format_options`` are those of the format,
+    which all locations must have then. Keeps one block of 128 KiB, or one
     record. Raises ``InputError`` for an input that is missing, cut or damaged, and
     ``BadRecord`` for a record that is not valid.
     """
@@ -259,7 +261,10 @@ def read(
         transport_params or {}, storage_options or {}, schemes=tuple(allow_schemes)
     )
     locations = tuple(map(parse, sources))
-    return Pipeline(FileSource(locations, format, codec, max_record, read_ahead, options))
+    made = None
+    if format_options:
+        made = (format or format_of(locations[0], "from_")).options_of(format_options)
+    return Pipeline(FileSource(locations, format, codec, max_record, read_ahead, options, made))
 
 
 def watch_of(debugger: Debugger | None) -> Unwatched:

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from paipa_etl.errors import PlanError
 from paipa_etl.metering.meter import Tally
+
+
+def _as_of_now(count: Callable[[], int] | None) -> Callable[[], int] | None:
+    """A function that can be pickled and gives the present number."""
+    return None if count is None else partial(int, count())
 
 
 @dataclass(slots=True, eq=False)
@@ -64,6 +70,13 @@ class StepCount:
                 setattr(total, name, getattr(total, name) + getattr(part, name))
         return total
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """The numbers as of now, of all workers together."""
+        one = self.total()
+        numbers = (one.given, one.filtered, one.skipped, one.expanded, one.folded, one.left_over)
+        taken = _as_of_now(one.taken)
+        return StepCount, (one.name, one.opaque, *numbers, one.retried, taken, [], one.entered)
+
     def out(self, entered: int) -> int:
         """How many records left the step, of those that entered it."""
         if self.opaque:
@@ -93,6 +106,12 @@ class Counts:
     def out(self) -> int:
         """The records that were written or taken."""
         return self.written + (self.tally.count if self.tally else 0)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """The numbers as of now: another process gets no part of the run."""
+        unread, bytes_in = _as_of_now(self.unread), _as_of_now(self.bytes_in)
+        read = (self.steps, self.read, unread, self.bad, self.unencodable)
+        return Counts, (*read, self.out(), None, _as_of_now(self.taken), bytes_in, self.bytes_out)
 
     def add_step(self, name: str) -> StepCount:
         """A line of counts for one more step."""

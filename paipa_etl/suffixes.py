@@ -57,11 +57,26 @@ def refused_input(refused: RefusedSuffix) -> InputError:
     return error
 
 
+def split_name(name: str) -> tuple[str, Codec | None]:
+    """A file name without its codec suffix, and the codec.
+
+    A registered format's suffix is no codec's: no installed package is asked for it.
+
+    >>> split_name("events.jsonl.gz")[0]
+    'events.jsonl'
+    """
+    stem, dot, suffix = name.rpartition(".")
+    if not dot or formats.is_registered(suffix):
+        return name, None
+    codec = codecs.from_suffix(suffix)
+    return (stem, codec) if codec else (name, None)
+
+
 def parse_suffixes(suffixes: str | None) -> tuple[Format | None, Codec | None]:
     """Format and codec of suffixes as in a file name: ``jsonl.gz``, ``zst``, ``txt``."""
     if not suffixes:
         return None, None
-    name, codec = codecs.split_name(f".{suffixes.removeprefix('.')}")
+    name, codec = split_name(f".{suffixes.removeprefix('.')}")
     word = name.removeprefix(".")
     return (formats.by_name(word) if word else None), codec
 
@@ -75,7 +90,7 @@ def format_of(location: Location, parameter: str) -> Format:
     name = location.name
     if location.is_glob:
         name = "x" + re.split(r"[*?\]]", location.target)[-1].rpartition("/")[2]
-    name = codecs.split_name(name)[0]
+    name = split_name(name)[0]
     suffix = name.rpartition(".")[2].lower() if "." in name else ""
     found = formats.from_suffix(suffix)
     if found is None and suffix in _KINDS:
@@ -85,7 +100,7 @@ def format_of(location: Location, parameter: str) -> Format:
 
 def codec_of(location: Location) -> Codec | None:
     """The codec that a location's name tells."""
-    return codecs.split_name(location.name)[1]
+    return split_name(location.name)[1]
 
 
 def without_suffixes(name: str) -> str:
@@ -94,6 +109,6 @@ def without_suffixes(name: str) -> str:
     >>> without_suffixes("a.b.jsonl.gz")
     'a.b'
     """
-    plain = codecs.split_name(name)[0]
+    plain = split_name(name)[0]
     stem, dot, suffix = plain.rpartition(".")
     return stem if dot and stem and formats.from_suffix(suffix) else plain

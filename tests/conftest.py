@@ -17,6 +17,7 @@ import pytest
 
 SLOW = 0.02  # seconds of a look through all objects: modules, for the most part
 ROOT = Path(__file__).parent.parent
+collect_ignore = ["thirdparty"]  # a package for itself, which the conformance kits install
 SAMPLE = ROOT / "fixtures" / "events.jsonl.gz"
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 STORES = [
+    str(HERE / "conformance"),
     *sorted(str(path) for path in HERE.glob("test_store_*.py")),
     # What takes long and depends on no clock: so the parts take about as long.
     *(str(HERE / f"test_{name}.py") for name in ("codecs", "cores", "corpora", "schedules")),

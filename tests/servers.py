@@ -434,6 +434,28 @@ def sftp_place(port: int, folder: Path) -> Place:
     )
 
 
+@contextlib.contextmanager
+def local_files(place: Path) -> Iterator[Place]:
+    """A folder of this machine, by its path."""
+    yield files_place("file", place / "data")
+
+
+@contextlib.contextmanager
+def dir_store(place: Path) -> Iterator[Place]:
+    """A folder as the store of tests/thirdparty."""
+    yield files_place("dir", place / "data", "dir://")
+
+
+def files_place(name: str, folder: Path, scheme: str = "") -> Place:
+    folder.mkdir()
+    put, get = files_at(folder)
+
+    def leftovers() -> list[str]:
+        return [path.name for path in folder.rglob(".*")]
+
+    return Place(name, f"{scheme}{folder}/", put=put, get=get, leftovers=leftovers)
+
+
 def memory() -> Place:
     """fsspec's memory, in this process."""
     import fsspec

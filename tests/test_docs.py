@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,6 +38,15 @@ def objects(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
             client.upload_file(str(SAMPLE), "logs", f"2026/{day}.jsonl.gz")
         client.close()
         yield place.environment
+
+
+def test_the_entry_points_in_the_docs_are_those_of_the_example_package() -> None:
+    (text,) = re.findall(
+        r"```toml\n(.*?)```", (ROOT / "docs" / "architecture.md").read_text(), re.DOTALL
+    )
+    project = tomllib.loads((ROOT / "tests" / "thirdparty" / "pyproject.toml").read_text())
+    told = tomllib.loads(text)["project"]["entry-points"]
+    assert told == project["project"]["entry-points"]
 
 
 @pytest.mark.parametrize(("kind", "text"), EXAMPLES)

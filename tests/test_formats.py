@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
-import itertools
 import re
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pieces import Pieces, split
 
 from paipa_etl import BadRecord, Pipeline, read, steps, write
 from paipa_etl.formats import by_name
@@ -17,21 +16,6 @@ from paipa_etl.formats.blocks import Block, Limits, LineReader, split_lines
 
 BOM = b"\xef\xbb\xbf"
 LINES = [b"1", b"  ", b'"two"', b"", b'{"three":3}\r', b"nothing", b'"\xc3\xa9"', b"[", b"9"]
-
-
-class Pieces(io.RawIOBase):
-    """A file object that gives its pieces one by one."""
-
-    def __init__(self, pieces: list[bytes]) -> None:
-        self._pieces = [piece for piece in pieces if piece]
-
-    def read(self, size: int = -1) -> bytes:
-        return self._pieces.pop(0) if self._pieces else b""
-
-
-def split(data: bytes, at: list[int]) -> list[bytes]:
-    edges = [0, *sorted(n % (len(data) + 1) for n in at), len(data)]
-    return [data[a:b] for a, b in itertools.pairwise(edges)]
 
 
 def cut(pieces: list[bytes], max_record: int, size: int) -> list[Block]:

@@ -174,7 +174,7 @@ def test_no_clobber_leaves_no_temporary_file_when_a_call_fails(tmp_path: Path, c
 def test_no_clobber_keeps_a_file_that_came_up_during_the_run(tmp_path: Path) -> None:
     target = tmp_path / "out.jsonl"
     records = (target.write_text("theirs") for _ in range(1))
-    with pytest.raises(OutputError):
+    with pytest.raises(PlanError, match="exists already"):
         Pipeline(records, [], write(target, clobber=False)).run()
     assert target.read_text() == "theirs"
     assert names(tmp_path) == ["out.jsonl"]

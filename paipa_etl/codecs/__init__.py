@@ -6,6 +6,7 @@ import importlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from paipa_etl import entry_points
 from paipa_etl.codecs.members import Compressor, Member
 from paipa_etl.errors import PlanError
 
@@ -60,20 +61,22 @@ def register(codec: Codec) -> None:
     _magic.extend(codec.magic)
 
 
+def registered() -> tuple[Codec, ...]:
+    """All codecs of the table, in the order of their registration."""
+    return tuple(_codecs.values())
+
+
 def from_suffix(suffix: str) -> Codec | None:
-    """The codec whose name or suffix this is, without the dot."""
-    return _words.get(suffix.lower())
+    """The codec whose name or suffix this is, without the dot.
 
-
-def split_name(name: str) -> tuple[str, Codec | None]:
-    """A file name without its codec suffix, and the codec.
-
-    >>> split_name("events.jsonl.gz")[0]
-    'events.jsonl'
+    Where it is not registered, an installed package may have it: the entry points of the group
+    ``paipa_etl.codecs`` are called like the codec and like each of its suffixes, in lower case,
+    and importing one registers the codec. Only then is it known by its magic bytes, too.
     """
-    stem, dot, suffix = name.rpartition(".")
-    codec = from_suffix(suffix) if dot else None
-    return (stem, codec) if codec else (name, None)
+    suffix = suffix.lower()
+    if suffix and suffix not in _words:
+        entry_points.load(entry_points.CODECS, suffix, _words)
+    return _words.get(suffix)
 
 
 def detect(head: bytes) -> Codec | None:

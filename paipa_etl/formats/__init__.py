@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, NamedTuple, Protocol
 
+from paipa_etl import entry_points
 from paipa_etl.errors import BadRecord, PlanError, shown
 from paipa_etl.formats.blocks import Block, Limits, Position
 
@@ -129,7 +130,10 @@ class Writer(ABC):
 
 @dataclass(frozen=True)
 class Options:
-    """The options of a format that has none; a format's own class of options derives from it."""
+    """The options of a format that has none; a format's own class of options derives from it.
+
+    Every option has a default. ``__post_init__`` raises ``PlanError`` for a value that cannot be.
+    """
 
 
 class Format(ABC):
@@ -150,6 +154,23 @@ class Format(ABC):
     @abstractmethod
     def writer(self, options: Any) -> Writer:
         """A writer for one output."""
+
+    def options_of(self, given: Mapping[str, Any]) -> Options:
+        """The options with these names and values; one that the format has not is an error."""
+        known = [field.name for field in fields(self.options)]
+        unknown = sorted(set(given) - set(known))
+        if unknown:
+            has = f"has the options {', '.join(known)}" if known else "has no options"
+            raise PlanError(f"format {self.name} {has}, not {', '.join(unknown)}")
+        return self.options(**given)
+
+    def check_options(self, options: Options | None) -> Options:
+        """The options as given, or the defaults; those of another format are an error."""
+        if options is None:
+            return self.options()
+        if type(options) is not self.options:
+            raise PlanError(f"format {self.name} does not take {type(options).__name__}")
+        return options
 
     def columns(self, context: Context) -> Columns | None:
         """The names of the columns of the blocks that have this context, where it has them."""
@@ -172,7 +193,6 @@ class Format(ABC):
 
 _formats: dict[str, Format] = {}
 _by_word: dict[str, Format] = {}  # names and suffixes
-_looked_up: set[str] = set()  # names and suffixes that are not built in
 
 
 def register(format: Format) -> None:
@@ -206,17 +226,19 @@ def default() -> Format:
 def from_suffix(word: str) -> Format | None:
     """The format whose name or suffix this is, without the dot.
 
-    Where it is not built in, an installed package may have it: the entry points of
-    ``paipa_etl.formats`` are named after the suffix or the format, and importing one registers it.
+    Where it is not registered, an installed package may have it: the entry points of the group
+    ``paipa_etl.formats`` are called like the format and like each of its suffixes, in lower
+    case, and importing one registers the format.
     """
     word = word.lower()
-    if word and word not in _by_word and word not in _looked_up:
-        _looked_up.add(word)
-        from importlib.metadata import entry_points  # here: importing it takes 20 ms
-
-        for entry in entry_points(group="paipa_etl.formats", name=word):
-            entry.load()
+    if word and word not in _by_word:
+        entry_points.load(entry_points.FORMATS, word, _by_word)
     return _by_word.get(word)
+
+
+def is_registered(word: str) -> bool:
+    """Whether a registered format has this name or suffix; asks no installed package."""
+    return word.lower() in _by_word
 
 
 for _name in ("jsonl", "lines"):

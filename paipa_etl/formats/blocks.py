@@ -52,6 +52,8 @@ class Block:
     """What the format's decoder needs beside the bytes, such as column names; can be pickled."""
     oversize: bool = False
     """Whether this is the head of one record that is longer than a record may be."""
+    skipped_lines: int = 0
+    """Physical lines before it that are in no block: of a header, of the rest of a long record."""
 
 
 def split_lines(data: bytes) -> list[bytes]:

@@ -49,6 +49,7 @@ _table = StoreTable[WriteStore](
 )
 register = _table.register
 store_of = _table.store_of
+schemes = _table.schemes
 
 
 from paipa_etl.sinks.files import write  # noqa: E402  (it needs the table above)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from paipa_etl.errors import BadRecord
@@ -20,6 +21,11 @@ class Sampled(NamedTuple):
     place: Place | None
     raw: bytes | None
 
+    @property
+    def size(self) -> int:
+        """About how many bytes it is."""
+        return size_of((self.record,)) if self.raw is None else len(self.raw)
+
 
 class Encoding:
     """Encoded bytes of one output, which ``take`` hands over; used by one thread.
@@ -30,7 +36,7 @@ class Encoding:
 
     def __init__(self, format: Format, options: Options | None, run: Run) -> None:
         self._format, self._run = format, run
-        self._writer = format.writer(format.options() if options is None else options)
+        self._writer = format.writer(format.check_options(options))
         self.separator, self.terminator = self._writer.separator, self._writer.terminator
         self._sample: list[Sampled] = []
         self._sample_size = 0
@@ -112,37 +118,42 @@ class Encoding:
 
     def show(self) -> None:
         """The output is live and the input silent: the records that came settle the writer."""
-        if self._sample:
-            self.settle()
+        self._settle_when(lambda: bool(self._sample))
 
     def settle(self) -> None:
         """Give the writer the records that came; from now on, records are encoded as they come."""
-        if self.encode is not None:
-            return
-        self._context = self._settled_context()
-        self.encode = self._writer.encoder(self._context)
+        self._settle_when(lambda: True)
+
+    def _settle_when(self, is_enough: Callable[[], bool]) -> None:
+        """The same where the sample is enough, without the records that the writer refuses."""
+        while self.encode is None and is_enough():
+            try:
+                records = [one.record for one in self._sample]
+                self._context = self._writer.settle(records, self._columns)
+            except BadSample as error:
+                bad = self._sample.pop(error.index)
+                self._sample_size -= bad.size
+                self._fail(error, bad.place, bad.raw)
+            else:
+                self._encode_sample()
+
+    def _encode_sample(self) -> None:
+        self.encode = encode = self._writer.encoder(self._context)
         sample, self._sample = self._sample, []
         for record, place, raw in sample:
             try:
-                self._append(self.encode(record))
+                self._append(encode(record))
             except BadRecord as error:
                 self._fail(error, place, raw)
 
-    def _settled_context(self) -> Context:
-        while True:
-            try:
-                return self._writer.settle([one.record for one in self._sample], self._columns)
-            except BadSample as error:
-                bad = self._sample.pop(error.index)
-                self._fail(error, bad.place, bad.raw)
-
     def _add_to_sample(self, sampled: Sampled) -> None:
         self._sample.append(sampled)
-        raw = sampled.raw
-        self._sample_size += size_of((sampled.record,)) if raw is None else len(raw)
+        self._sample_size += sampled.size
+        self._settle_when(self._is_sample_full)
+
+    def _is_sample_full(self) -> bool:
         wanted = self._writer.sample
-        if len(self._sample) >= wanted.records or self._sample_size >= wanted.size:
-            self.settle()
+        return len(self._sample) >= wanted.records or self._sample_size >= wanted.size
 
     def _fail(self, error: BadRecord, place: Place | None, raw: bytes | None) -> None:
         self._run.policy.decide(Failure(error, STAGE, place, raw))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from types import TracebackType
 from typing import Any, NoReturn
@@ -215,8 +215,8 @@ class FileSink:
 
     def __post_init__(self) -> None:
         check_not_folder(self.location, output=True)
-        if self.format is None:
-            format_of(self.location, "to")  # a suffix that is refused is an error of the plan
+        # A suffix that is refused is an error of the plan.
+        self.output_format.check_options(self.format_options)
         if self.level is None:
             return
         if self.output_codec is None:
@@ -276,6 +276,7 @@ def write(
     to: str | None = None,
     level: int | None = None,
     clobber: bool = True,
+    format_options: Mapping[str, Any] | None = None,
     transport_params: dict[str, Any] | None = None,
     storage_options: dict[str, Any] | None = None,
     allow_schemes: Sequence[str] = (),
@@ -284,8 +285,8 @@ def write(
 
     ``target`` is a path, a URL, ``-``, a file object, a ``bytearray``, or a list to which
     records are appended. ``to`` overrides what its suffixes say ("jsonl.zst"), ``level``
-    is the codec's. ``transport_params`` are smart_open's words for remote stores (see
-    docs/stores.md), ``storage_options`` fsspec's for those of ``allow_schemes``.
+    is the codec's, ``format_options`` the format's. ``transport_params`` are smart_open's words
+    for remote stores (see docs/stores.md), ``storage_options`` fsspec's for ``allow_schemes``.
     Leaving the ``with`` block publishes, an exception leaves what was there before.
     Raises ``PlanError`` for what cannot be.
     """
@@ -298,4 +299,7 @@ def write(
     options = StoreOptions(
         transport_params or {}, storage_options or {}, schemes=tuple(allow_schemes)
     )
-    return FileSink(location, format, codec, level, clobber, options)
+    sink = FileSink(location, format, codec, level, clobber, options)
+    if not format_options:
+        return sink
+    return replace(sink, format_options=sink.output_format.options_of(format_options))

@@ -52,8 +52,12 @@ def open_local(location: Location, clobber: bool, run: Run, options: StoreOption
         problem = "is a descriptor of another process, on a regular file that it may be writing"
         raise PlanError(f"{location}: {problem}; name the file itself to replace it")
     if not clobber:
-        raise PlanError(f"{location} exists already, and --no-clobber keeps it")
+        raise _exists(location)
     return LocalTarget(location, path, os.stat(path), clobber)
+
+
+def _exists(location: Location) -> PlanError:
+    return PlanError(f"{location} exists already, and --no-clobber keeps it")
 
 
 def _open_live(location: Location, path: str) -> int:
@@ -129,11 +133,13 @@ class LocalTarget:
             if self._clobber:
                 os.replace(self._temporary, self._path)
             else:
-                os.link(self._temporary, self._path)  # fails when the name was taken meanwhile
+                os.link(self._temporary, self._path)
                 os.unlink(self._temporary)
             self._published = True
             self._close()
             self._sync_directory()
+        except FileExistsError:  # the name was taken meanwhile
+            raise _exists(self._location) from None
         except OSError as error:
             raise self._failed(error) from error
 

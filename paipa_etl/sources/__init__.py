@@ -62,3 +62,4 @@ _table = StoreTable[ReadStore](
 )
 register = _table.register
 store_of = _table.store_of
+schemes = _table.schemes

@@ -65,7 +65,9 @@ class FileSource:
     def __post_init__(self) -> None:
         for place in self.locations:
             check_not_folder(place, output=False)
-            self.format_of(place)  # a suffix that is refused is an error of the plan
+            format = self.format_of(place)  # a suffix that is refused is an error of the plan
+            if not place.is_glob:
+                self._options_of(format)
 
     def __str__(self) -> str:
         return " + ".join(map(str, self.locations))
@@ -165,6 +167,7 @@ class FileSource:
         restarts, origin, context = Restarts(), None, None
         first = line = 1
         for block in reader.cut(restarts.passing(pieces)):
+            line += block.skipped_lines
             block.position = restarts.complete(block.position, line)
             if origin is None or (block.data and block.context is not context):
                 context = block.context
@@ -179,7 +182,7 @@ class FileSource:
             line += given.physical_lines if block.data else 0
 
     def _options_of(self, format: Format) -> Options:
-        return self.format_options if self.format_options is not None else format.options()
+        return format.check_options(self.format_options)
 
     def _too_long(self, given: SourceBlock, run: Run) -> None:
         problem = f"longer than the {self.max_record:,} bytes that a record may have (--max-record)"

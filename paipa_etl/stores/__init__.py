@@ -8,9 +8,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
-from paipa_etl import forks
+from paipa_etl import entry_points, forks
 from paipa_etl.errors import PlanError, shown
-from paipa_etl.location import Location
+from paipa_etl.location import LITERAL, LOCAL, NETWORK, Location
 from paipa_etl.retries import Retry
 
 TIMEOUT = 60.0  # seconds
@@ -79,6 +79,26 @@ def check_endpoint(url: str) -> None:
     raise PlanError(f"an endpoint is a URL such as https://host:port, and {told} is none")
 
 
+OBJECTS = "s3"
+"""The built-in scheme whose stores read and write through engines; so do those of ``engines``."""
+
+engines: dict[str, Any] = {}
+"""By scheme, the engines that are not built in."""
+
+
+def register(engine: Any, *schemes: str) -> None:
+    """Add a store of objects, to be read and written; a scheme that is taken is an error.
+
+    ``engine`` is a class with the methods of ``stores/port.py``. It is called with a location,
+    the ``StoreOptions`` and the ``Clients`` of a run; its attribute ``words`` is a frozenset of
+    the transport parameters that it understands.
+    """
+    for scheme in schemes:
+        if scheme in {LOCAL, *LITERAL, *NETWORK, *engines}:
+            raise PlanError(f"there is a store for {scheme!r} already")
+        engines[scheme] = engine
+
+
 class Store(Protocol):
     """One way to read or to write the locations of some schemes."""
 
@@ -93,7 +113,9 @@ class StoreTable(Generic[S]):
     """The stores that can do one thing, by scheme; ``verb`` is what they do, for messages.
 
     ``modules`` register themselves when they are imported: one after the other, until
-    the scheme that is asked for is there, so that a local run imports no remote store.
+    the scheme that is asked for is there, so that a local run imports no remote store. For a
+    scheme that none of them has, the entry points of the group ``paipa_etl.stores`` with the
+    name of the scheme are imported, once.
     """
 
     def __init__(self, verb: str, *modules: str) -> None:
@@ -114,14 +136,25 @@ class StoreTable(Generic[S]):
 
         ``allowed`` are schemes that fsspec may serve, beside those that are known.
         """
+        scheme = location.scheme
         with self._lock:
-            while location.scheme not in self._stores and self._modules:
+            while scheme not in self._stores and self._modules:
                 importlib.import_module(self._modules.pop(0))
-        scheme = "memory" if location.scheme in allowed else location.scheme
-        store = self._stores.get(location.scheme) or self._stores.get(scheme)
+            if scheme not in self._stores and scheme not in engines:
+                entry_points.load(entry_points.STORES, scheme)
+        if scheme not in self._stores:
+            scheme = OBJECTS if scheme in engines else "memory" if scheme in allowed else scheme
+        store = self._stores.get(scheme)
         if store is None:
-            known = ", ".join(sorted(self._stores))
+            known = ", ".join(self.schemes())
             problem = f"no store {self._verb} {location.scheme!r}; known: {known}"
             problem += " (a protocol of fsspec's is allowed by --allow-scheme)"
             raise PlanError(f"{location}: {problem}")
         return store
+
+    def schemes(self) -> list[str]:
+        """All schemes of the table, sorted."""
+        with self._lock:
+            while self._modules:
+                importlib.import_module(self._modules.pop(0))
+        return sorted({*self._stores, *engines})

@@ -19,7 +19,7 @@ from paipa_etl.errors import (
 )
 from paipa_etl.location import Location
 from paipa_etl.stop import Stopped
-from paipa_etl.stores import COMMON, StoreOptions
+from paipa_etl.stores import COMMON, StoreOptions, engines
 from paipa_etl.stores.buckets import key_of
 from paipa_etl.stores.failures import transport
 from paipa_etl.stores.link_local import REFUSED, names_refused
@@ -58,8 +58,7 @@ def object_of(location: Location, options: StoreOptions, clients: Clients) -> An
 
 def prefix_of(location: Location, options: StoreOptions, clients: Clients) -> Any:
     """What a location names, which may be a bucket, through its engine; or None, as above."""
-    module, _, name = ENGINES.get(location.scheme, "protocols:ProtocolFile").partition(":")
-    engine = getattr(importlib.import_module(f"paipa_etl.stores.{module}"), name)
+    engine = engine_of(location.scheme)
     unknown = set(options.transport_params) - engine.words - COMMON
     if unknown and unknown <= _smart_words(location.scheme):
         return None
@@ -70,6 +69,14 @@ def prefix_of(location: Location, options: StoreOptions, clients: Clients) -> An
             f"{location}: transport_params that nobody knows: {strange}; known: {known}"
         )
     return engine(location, options, clients)
+
+
+def engine_of(scheme: str) -> Any:
+    """The class that serves a scheme; that of fsspec's file systems where there is no other."""
+    if scheme in engines:
+        return engines[scheme]
+    module, _, name = ENGINES.get(scheme, "protocols:ProtocolFile").partition(":")
+    return getattr(importlib.import_module(f"paipa_etl.stores.{module}"), name)
 
 
 def _smart_words(scheme: str) -> set[str]:

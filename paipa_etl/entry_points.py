@@ -1,0 +1,68 @@
+"""Entry points: formats, codecs and stores that other installed packages add to the tables.
+
+A table asks here only for a name that nobody has registered, so that a run with built-in names
+neither imports ``importlib.metadata`` nor looks through what is installed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from typing import TYPE_CHECKING
+
+from paipa_etl import forks
+from paipa_etl.errors import PlanError, describe
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+FORMATS = "paipa_etl.formats"
+CODECS = "paipa_etl.codecs"
+STORES = "paipa_etl.stores"
+
+_lock = forks.reentrant_lock()
+_installed: dict[tuple[str, str], list[EntryPoint]] | None = None
+"""By group and name, without those that are loaded; None until somebody asks."""
+
+
+def load(group: str, name: str, table: Container[str] | None = None) -> None:
+    """Import what installed packages have under this name; they register themselves.
+
+    ``table`` must have the name afterwards, where one is given. What is installed is read once
+    in a process; an entry point is loaded once. Raises ``PlanError``, which names the package,
+    for one that cannot be imported or registers something else.
+    """
+    with _lock:
+        found = _read()
+        for entry in found.get((group, name), ()):
+            _load(entry, table)
+        found.pop((group, name), None)
+
+
+def forget() -> None:
+    """Have what is installed read again; for a process whose ``sys.path`` has changed."""
+    global _installed
+    with _lock:
+        _installed = None
+
+
+def _read() -> dict[tuple[str, str], list[EntryPoint]]:
+    global _installed
+    if _installed is None:
+        from importlib.metadata import entry_points  # here: importing it takes 20 ms
+
+        _installed = {}
+        for group in (FORMATS, CODECS, STORES):
+            for entry in entry_points(group=group):
+                _installed.setdefault((group, entry.name), []).append(entry)
+    return _installed
+
+
+def _load(entry: EntryPoint, table: Container[str] | None) -> None:
+    package = entry.dist.name if entry.dist else "a package without a name"
+    what = f"the entry point {entry.name} = {entry.value} ({entry.group}) of {package}"
+    try:
+        entry.load()
+    except Exception as error:  # of the package's own code
+        raise PlanError(f"{what} cannot be loaded: {describe(error)}") from error
+    if table is not None and entry.name not in table:
+        raise PlanError(f"{what} registers nothing of that name")

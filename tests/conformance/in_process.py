@@ -1,0 +1,73 @@
+"""What a process does that was started afresh, and gets everything by pickle."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from typing import Any, NamedTuple
+
+from paipa_etl.failures import Place
+from paipa_etl.formats import Context, Encode, Format
+from paipa_etl.formats.batch import decoded
+from paipa_etl.formats.blocks import Block
+from paipa_etl.formats.places import Origin, SourceBlock
+from paipa_etl.optimizer.fuse import BlockTask
+from paipa_etl.report import Counts
+from paipa_etl.run import Run
+from paipa_etl.runners.block_task import BoundTask
+
+
+class Work(NamedTuple):
+    """A format, blocks with the numbers of their first records, a task, and an encoder."""
+
+    format: Format
+    blocks: list[tuple[Block, int]]
+    task: BlockTask
+    encode: Encode
+
+
+class Done(NamedTuple):
+    """What became of it: decoded records, their places, the task's records encoded, counts."""
+
+    records: list[Any]
+    places: list[Place]
+    encoded: bytes
+    counts: Counts
+    process: int
+
+
+def done(work: Work) -> Done:
+    """Decode the blocks, and carry the task out on them."""
+    import os
+
+    batches = [decoded(given) for given in given_of(work)]
+    run = Run("skip")
+    with ExitStack() as stack:
+        stack.callback(run.over)
+        task = BoundTask(work.task, run, stack)
+        encoded = b"".join(map(work.encode, task.records(iter(given_of(work)))))
+    return Done(
+        [record for batch in batches for record in batch.records or ()],
+        [batch.places.of(index) for batch in batches for index in batch.indices],
+        encoded,
+        run.counts,
+        os.getpid(),
+    )
+
+
+def given_of(work: Work) -> list[SourceBlock]:
+    """The blocks as a source hands them out."""
+    return [
+        SourceBlock(block, Origin("sample", decoder_of(work.format, block.context)), first)
+        for block, first in work.blocks
+    ]
+
+
+def decoder_of(format: Format, context: Context) -> Any:
+    """The decoder, made in this process."""
+    return format.decoder(context)
+
+
+def loaded_modules() -> list[str]:
+    """The modules of paipa-etl and of the example that this process has imported."""
+    return sorted(name for name in sys.modules if name.startswith("paipa_etl"))
