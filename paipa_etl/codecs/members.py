@@ -8,13 +8,21 @@ an error that names the byte, and where a fresh decoder could start is known.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from paipa_etl.errors import DamagedInput, MissingDependency
 
 TRIP = 1 << 19  # most bytes that one call may produce: each call takes the GIL back
 GATHER = 1 << 18  # tiny members are handed on together, once they amount to this
+POINTS = 1_024  # or once they are so many: the restart points of one piece are bounded
 FIRST_PIECE = 1 << 12  # what a new member is fed first: the rest of a piece is copied at its end
+
+
+class Restart(NamedTuple):
+    """An encoded byte at which a decoder can start, and the decoded byte that it gives first."""
+
+    encoded: int
+    decoded: int
 
 
 class Member(Protocol):
@@ -40,10 +48,9 @@ class Compressor(Protocol):
 class MemberDecoder:
     """Decodes members one after the other; keeps no more than one trip in memory.
 
-    ``encoded`` and ``decoded`` count bytes. ``restart`` is the last pair of them at which a
-    member began: a fresh decoder can start there. ``piece_restart`` is the restart point at
-    or before the first byte of the piece that ``feed`` yielded last; ``restart`` may already
-    be behind that piece.
+    ``encoded`` and ``decoded`` count bytes. ``restart`` is where the last member began: a
+    fresh decoder can start there. ``take_restarts`` gives the restart points since it was
+    called last.
     """
 
     def __init__(self, name: str, start: Callable[[], Member], padding: int) -> None:
@@ -53,7 +60,8 @@ class MemberDecoder:
         self._zeros = 0
         self.encoded = 0
         self.decoded = 0
-        self.restart = self.piece_restart = (0, 0)
+        self.restart = Restart(0, 0)
+        self._restarts: list[Restart] = []
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Decoded pieces of some encoded bytes; raises ``DamagedInput`` when they are not."""
@@ -63,18 +71,22 @@ class MemberDecoder:
         view = memoryview(data)
         while (start := self.encoded - begun) < len(view):
             for out in self._decode(view[start : start + self._piece]):
-                if not gathered:
-                    restart = self.restart
                 self.decoded += len(out)
                 gathered.append(out)
                 size += len(out)
-                if size >= GATHER:
-                    self.piece_restart = restart
+                if size >= GATHER or (size and len(self._restarts) >= POINTS):
                     yield b"".join(gathered)
                     gathered, size = [], 0
         if size:
-            self.piece_restart = restart
             yield b"".join(gathered)
+
+    def take_restarts(self) -> list[Restart]:
+        """The restart points of the piece that ``feed`` yielded last, in ascending order.
+
+        A decoded byte is given by the last of all restart points at or before it.
+        """
+        taken, self._restarts = self._restarts, []
+        return taken
 
     def _decode(self, piece: memoryview) -> Iterator[bytes]:
         """Decode up to the end of a member or of the piece."""
@@ -104,7 +116,10 @@ class MemberDecoder:
             raise DamagedInput(f"{self._name} padding of {self._zeros} zero bytes", self.encoded)
         self._zeros = 0
         self._member = self._start()
-        self.restart = (self.encoded, self.decoded)
+        if self._restarts and self._restarts[-1].decoded == self.decoded:
+            self._restarts.pop()  # the member before is empty: nobody need decode it
+        self.restart = Restart(self.encoded, self.decoded)
+        self._restarts.append(self.restart)
 
     def _skip_zeros(self, piece: memoryview) -> memoryview:
         """Leave out zero bytes behind a member, where the codec allows them."""

@@ -17,7 +17,7 @@ from paipa_etl import codecs
 from paipa_etl.background import AHEAD, read_ahead
 from paipa_etl.channel import Channel
 from paipa_etl.codecs import Codec
-from paipa_etl.codecs.members import MemberDecoder
+from paipa_etl.codecs.members import MemberDecoder, Restart
 from paipa_etl.errors import BadRecord, DamagedInput, PaipaWarning, PlanError
 from paipa_etl.failures import Failure
 from paipa_etl.formats import Context, Format, Options
@@ -202,8 +202,8 @@ class FileSource:
                 try:
                     raw = run.watch.timed(_counted(raw, read, stop), SOURCE, STORE)
                     decoded = self._decoded(location, raw)
-                    for data, restart in run.watch.timed(decoded, SOURCE, CODEC):
-                        yield Piece(source, data, restart)
+                    for data, restarts in run.watch.timed(decoded, SOURCE, CODEC):
+                        yield Piece(source, data, restarts)
                 except DamagedInput as error:
                     raise DamagedInput(error.problem, error.byte, str(source)) from error.__cause__
 
@@ -212,8 +212,8 @@ class FileSource:
 
     def _decoded(
         self, location: Location, raw: Iterator[bytes]
-    ) -> Iterator[tuple[bytes, tuple[int, int] | None]]:
-        """Decoded pieces, each with its restart point, where the input is encoded."""
+    ) -> Iterator[tuple[bytes, list[Restart] | None]]:
+        """Decoded pieces, each with its restart points, where the input is encoded."""
         head = b""
         for piece in raw:
             head += piece
@@ -227,7 +227,7 @@ class FileSource:
         decoder = MemberDecoder(codec.name, codec.member, codec.padding)
         for piece in chain((head,) if head else (), raw):
             for data in decoder.feed(piece) if piece else (b"",):
-                yield data, decoder.piece_restart
+                yield data, decoder.take_restarts()
         decoder.finish()
 
     def _choose_codec(self, location: Location, head: bytes) -> Codec | None:
