@@ -19,7 +19,8 @@ from paipa_etl.formats.batch import decoded
 from paipa_etl.formats.blocks import BLOCK, DECODED_BLOCK, Position
 from paipa_etl.location import parse
 from paipa_etl.run import Run
-from paipa_etl.sources.files import MOST_RESTARTS, FileSource
+from paipa_etl.sources.files import FileSource
+from paipa_etl.sources.pieces import MOST_RESTARTS
 
 SUFFIXES = {"gzip": ".gz", "bzip2": ".bz2", "xz": ".xz", "zstd": ".zst", "lz4": ".lz4", "": ""}
 CODECS = [name for name in SUFFIXES if name]
