@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from operator import length_hint
 from pathlib import Path
 from typing import Any
 
@@ -231,6 +232,28 @@ def test_both_forms_give_the_line_that_the_encoder_gives(value: Any) -> None:
                 encode(value)
         else:
             assert encode(value) == wanted
+
+
+@given(st.lists(st.binary(max_size=5).filter(lambda line: b"\n" not in line)), st.booleans())
+def test_both_forms_give_the_lines(lines: list[bytes], is_ended: bool) -> None:
+    data = b"\n".join([*lines, b""] if is_ended else lines)
+    wanted = _scan_python.Lines(data)
+    found = scan.Lines(data)
+    assert list(found) == wanted
+    assert len(found) == len(wanted)
+    assert [found[index] for index in range(len(found))] == wanted
+    rest = iter(found)
+    for number in range(len(wanted)):
+        assert length_hint(rest) == len(wanted) - number
+        assert next(rest) == wanted[number]
+    assert next(rest, None) is None
+    assert next(rest, None) is None
+
+
+def test_newlines_are_counted_in_blocks_of_any_size() -> None:
+    for size in (0, 1, 4079, 4080, 4081, 100_000):
+        assert len(scan.Lines(b"\n" * size)) == size
+        assert len(scan.Lines(b"\n" * size + b"x")) == size + 1
 
 
 PLAIN = """

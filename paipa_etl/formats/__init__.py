@@ -50,7 +50,7 @@ class Rows(NamedTuple):
     the raw bytes may hold no record; that is known only when they are decoded.
     """
 
-    raws: list[bytes]
+    raws: Sequence[bytes]
     decode: Callable[[bytes], Any]
 
 

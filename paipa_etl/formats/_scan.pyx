@@ -297,6 +297,81 @@ def count_valid(bytes block not None):
     return count
 
 
+cdef extern from *:
+    """
+    static Py_ssize_t paipa_count_newlines(const char *at, Py_ssize_t size) {
+        Py_ssize_t count = 0;
+        while (size > 0) {  /* in steps that a byte can count, which compilers make SIMD code of */
+            Py_ssize_t step = size < 255 * 16 ? size : 255 * 16;
+            unsigned int part = 0;
+            for (Py_ssize_t n = 0; n < step; n++)
+                part += at[n] == '\\n';
+            count += part;
+            at += step;
+            size -= step;
+        }
+        return count;
+    }
+    """
+    Py_ssize_t paipa_count_newlines(const char *at, Py_ssize_t size) noexcept nogil
+
+
+cdef class Lines:
+    """A sequence of the lines of some bytes, without their newlines; made when they are asked for.
+
+    A line that is made and dropped before the next one stays in the processor's cache.
+    """
+
+    cdef bytes _data
+    cdef Py_ssize_t _count
+    cdef list _list
+
+    def __init__(self, bytes data not None):
+        cdef Py_ssize_t size = len(data)
+        self._data = data
+        self._count = paipa_count_newlines(data, size)
+        if size and (<const char *> data)[size - 1] != c'\n':
+            self._count += 1
+
+    def __len__(self):
+        return self._count
+
+    def __getitem__(self, index):
+        if self._list is None:
+            self._list = list(self)
+        return self._list[index]
+
+    def __iter__(self):
+        cdef LineIterator lines = LineIterator.__new__(LineIterator)
+        lines._data, lines._left, lines._at = self._data, self._count, 0
+        return lines
+
+
+cdef class LineIterator:
+    """The lines from one on; ``length_hint`` tells how many are left."""
+
+    cdef bytes _data
+    cdef Py_ssize_t _left, _at
+
+    def __iter__(self):
+        return self
+
+    def __length_hint__(self):
+        return self._left
+
+    def __next__(self):
+        if not self._left:
+            raise StopIteration
+        cdef const char *start = (<const char *> self._data) + self._at
+        cdef Py_ssize_t size = len(self._data) - self._at
+        cdef const char *end = <const char *> memchr(start, c'\n', size)
+        if end != NULL:
+            size = end - start
+        self._left -= 1
+        self._at += size + 1
+        return start[:size]
+
+
 cdef struct Quotes:
     # How far a block is known, and whether a string is open there.
     Py_ssize_t at
@@ -499,6 +574,9 @@ cdef class LineEncoder:
 
     def __init__(self, dumps, options, encode):
         self._dumps, self._options, self._encode = dumps, options, encode
+
+    def __reduce__(self):
+        return LineEncoder, (self._dumps, self._options, self._encode)
 
     def __call__(self, record):
         return self.line(record)

@@ -37,6 +37,13 @@ def count_valid(block: bytes) -> int:
     return -1 if may_be_deep(block) else len(lines)
 
 
+class Lines(list[bytes]):
+    """The lines of some bytes, without their newlines."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(split_lines(data))
+
+
 def needs_care(block: bytes) -> bool:
     """Whether a fast decoder may be wrong about a line: an integer of 19 digits, or deep nesting.
 

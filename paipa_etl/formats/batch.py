@@ -39,7 +39,7 @@ class Batch:
 
     places: Places
     records: list[Any] | None
-    raws: list[bytes] | None
+    raws: Sequence[bytes] | None
     indices: Sequence[int]
     count: int
     """How many records the block held, good and bad."""
@@ -87,7 +87,7 @@ class Batch:
         )
 
     def made(
-        self, records: list[Any], indices: Sequence[int], raws: list[bytes] | None = None
+        self, records: list[Any], indices: Sequence[int], raws: Sequence[bytes] | None = None
     ) -> Batch:
         """What a step has made of the records with these indices; ``raws`` where they are known."""
         if raws is None and self.raws is not None:
@@ -103,7 +103,7 @@ class Batch:
         known = dict(zip(self.indices, self.raws, strict=True))
         return [known[index] for index in indices]
 
-    def raw_records(self) -> list[bytes] | None:
+    def raw_records(self) -> Sequence[bytes] | None:
         """The raw bytes of each record, where they are known."""
         if self.raws is None and self.whole is not None:
             return self.places.raws()
@@ -147,7 +147,7 @@ def validated(given: SourceBlock) -> Batch:
 
 def decoded(given: SourceBlock) -> Batch:
     """The batch of a block, all of its records decoded."""
-    raws, decode = given.rows
+    raws, decode = list(given.rows.raws), given.rows.decode
     try:
         records = list(map(decode, raws))
     except Exception:  # whatever it was, the careful way finds the record and says why

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from paipa_etl.formats import Encode, Format, NoRecord, Rows, Writer, register
-from paipa_etl.formats.blocks import Block, Limits, LineReader, Position, split_lines
-from paipa_etl.formats.kernel import count_valid, needs_care
+from paipa_etl.formats.blocks import Block, Limits, LineReader, Position
+from paipa_etl.formats.kernel import Lines, count_valid, needs_care
 from paipa_etl.formats.line_starts import BLANK, starts_of_lines
 
 
@@ -24,7 +24,7 @@ class JsonLinesDecoder:
         from paipa_etl.formats import json_text
 
         decode = self.decode if needs_care(block.data) else json_text.decode_plain
-        return Rows(split_lines(block.data), decode)
+        return Rows(Lines(block.data), decode)
 
     def decode(self, raw: bytes) -> Any:
         from paipa_etl.formats import json_text

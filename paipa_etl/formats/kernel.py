@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 try:
-    from paipa_etl.formats._scan import LineEncoder, count_valid, holds_nan, needs_care
+    from paipa_etl.formats._scan import LineEncoder, Lines, count_valid, holds_nan, needs_care
 except ImportError:
-    from paipa_etl.formats._scan_python import LineEncoder, count_valid, holds_nan, needs_care
+    from paipa_etl.formats._scan_python import (
+        LineEncoder,
+        Lines,
+        count_valid,
+        holds_nan,
+        needs_care,
+    )
 
-__all__ = ["LineEncoder", "count_valid", "holds_nan", "needs_care"]
+__all__ = ["LineEncoder", "Lines", "count_valid", "holds_nan", "needs_care"]

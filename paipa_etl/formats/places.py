@@ -91,7 +91,7 @@ class Places:
         """The raw bytes of each record of a block without bad records or blank lines."""
         assert self._origin is not None
         assert self._block is not None
-        return self._origin.decoder.rows(self._block).raws
+        return list(self._origin.decoder.rows(self._block).raws)
 
     def of(self, index: int) -> Place:
         """The place of the block's record with this index (bad ones count)."""
