@@ -23,9 +23,13 @@ for _group, _name in ((FORMATS, "table"), (CODECS, "zlib-streams"), (STORES, "di
     entry_points.load(_group, _name)
 
 
+OWNER = os.getpid()
+
+
 def pytest_unconfigure() -> None:
-    """Remove the metadata."""
-    shutil.rmtree(FOLDER)
+    """Remove the metadata; a forked child of a test leaves it alone."""
+    if os.getpid() == OWNER:
+        shutil.rmtree(FOLDER, ignore_errors=True)
 
 
 @pytest.fixture(autouse=True)
