@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from typing import Any
@@ -234,6 +234,44 @@ def test_a_record_may_have_so_many_bytes_and_not_one_more(
             assert error.startswith(f"{where}: longer than")
 
 
+@pytest.mark.parametrize("size", [64, 1_000])
+def test_blocks_are_about_as_large_as_was_asked_for(
+    format: Format, sample: FormatSample, size: int
+) -> None:
+    data = sample.bytes_of(sample.good * 300)
+    longest = max(len(row.raw) for row in sample.good) + len(sample.newline)
+    for pieces in ([data], of_size(data, 10 * size)):
+        sizes = [len(block.data) for block in blocks_of(format, pieces, size)]
+        assert max(sizes) <= size + longest
+        assert sum(sizes) == len(data) - len(sample.header)
+
+
+def test_a_record_without_end_is_given_up_when_it_is_known_to_be_too_long(
+    format: Format, sample: FormatSample
+) -> None:
+    """The rest of it is passed over: nothing of it is kept."""
+    fed = 0
+
+    def pieces() -> Iterator[bytes]:
+        nonlocal fed
+        yield sample.header
+        for piece in of_size(sample.sized(1_000_000), 1_000):
+            fed += len(piece)
+            yield piece
+        yield sample.newline
+        yield sample.sized(20)
+
+    reader = format.reader(format.options(), Limits(5_000, BLOCK))
+    blocks = (block for block in reader.cut(pieces()) if block.data)
+    long = next(blocks)
+    assert long.oversize
+    assert fed <= 7_000
+    (last,) = blocks
+    assert fed == 1_000_000
+    assert last.position.offset == len(sample.header) + fed + len(sample.newline)
+    assert [row.raw for row in rows_of(format, last)] == [sample.sized(20)]
+
+
 def test_an_input_without_bytes_has_no_record(format: Format, sample: FormatSample) -> None:
     for data in (b"", sample.header):
         assert list(read(data, from_=format.name)) == []
@@ -376,6 +414,15 @@ def test_values_that_an_option_cannot_have_are_an_error_of_the_plan(
     for bad in sample.bad_options:
         with pytest.raises(PlanError):
             read(b"", from_=format.name, format_options=bad)
+
+
+def test_options_are_for_inputs_of_one_format(format: Format, sample: FormatSample) -> None:
+    suffix = (*format.suffixes, "jsonl")[0]
+    other = "x.log" if format.name != "lines" else "x.jsonl"
+    for options in sample.options:
+        read(f"x.{suffix}", f"y.{suffix}", format_options=options)
+        with pytest.raises(PlanError, match=type(format.options_of(options)).__name__):
+            read(f"x.{suffix}", other, format_options=options)
 
 
 def test_options_hold_for_reading_and_writing(format: Format, sample: FormatSample) -> None:
