@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from pieces import Pieces, of_size, split
 
-from paipa_etl import BadRecord, PaipaError, Pipeline, PlanError, formats, read, steps, write
+from paipa_etl import BadRecord, Pipeline, PlanError, formats, read, steps, write
 from paipa_etl.failures import Place
 from paipa_etl.formats import Format, NoRecord, Options
 from paipa_etl.formats.batch import decoded, validated
