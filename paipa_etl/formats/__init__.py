@@ -40,8 +40,9 @@ class Reader(Protocol):
         of the reader. An empty piece says that the input is silent: all complete records
         are handed out, and then an empty block. A record longer than the limit gives a block
         that is marked ``oversize``. Physical lines that are in no block, as those of a header,
-        count in ``skipped_lines`` of the next block, or the places of records are wrong. Raises ``InputError`` where the framing is broken: that
-        ends the input under every error policy.
+        count in ``skipped_lines`` of the next block, or the places of records are wrong.
+        Raises ``InputError`` where the framing is broken: that ends the input under every
+        error policy.
         """
 
 
