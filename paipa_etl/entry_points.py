@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 FORMATS = "paipa_etl.formats"
 CODECS = "paipa_etl.codecs"
 STORES = "paipa_etl.stores"
+GROUPS = (FORMATS, CODECS, STORES)
 
 _lock = forks.reentrant_lock()
 _installed: dict[tuple[str, str], list[EntryPoint]] | None = None
@@ -50,10 +51,14 @@ def _read() -> dict[tuple[str, str], list[EntryPoint]]:
     if _installed is None:
         from importlib.metadata import entry_points  # here: importing it takes 20 ms
 
+        try:
+            entries = [entry for group in GROUPS for entry in entry_points(group=group)]
+        except Exception as error:  # metadata that some installer has damaged
+            problem = "the metadata of the installed packages cannot be read"
+            raise PlanError(f"{problem}: {describe(error)}") from error
         _installed = {}
-        for group in (FORMATS, CODECS, STORES):
-            for entry in entry_points(group=group):
-                _installed.setdefault((group, entry.name), []).append(entry)
+        for entry in entries:
+            _installed.setdefault((entry.group, entry.name), []).append(entry)
     return _installed
 
 

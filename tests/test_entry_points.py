@@ -140,6 +140,25 @@ def test_the_command_reads_and_writes_what_others_have_added(example: Programs) 
     assert (done.returncode, "nothing of that name" in done.stderr) == (3, True)
 
 
+def test_the_command_cleans_up_what_a_killed_run_left_at_such_a_store(example: Programs) -> None:
+    code = """
+import os, time
+from paipa_etl import Pipeline
+def records():
+    yield "x" * 3_000_000
+    while not os.path.exists("shelf"):
+        time.sleep(0.01)
+    os._exit(9)
+Pipeline(records(), sink=f"dir://{os.getcwd()}/shelf/x.txt").run()
+"""
+    assert example.run(sys.executable, "-c", code).returncode == 9
+    shelf = example.folder / "shelf"
+    assert len([*shelf.iterdir()]) == 1
+    done = example.paipa("cleanup", "--min-age", "0", f"dir://{shelf}/")
+    assert (done.returncode, "1 removed" in done.stderr) == (0, True), done.stderr
+    assert not [*shelf.iterdir()]
+
+
 def test_a_codec_is_known_by_its_magic_bytes_once_it_is_loaded(example: Programs) -> None:
     example.python("from paipa_etl import Pipeline; Pipeline('in.jsonl', sink='x.zstr').run()")
     code = """
@@ -242,6 +261,15 @@ def test_the_command_tells_a_broken_one_as_an_error_of_the_plan(programs: Progra
     done = programs.paipa("in.strange", "out.jsonl")
     assert done.returncode == 2
     assert "strange-one cannot be loaded: ModuleNotFoundError" in done.stderr
+
+
+def test_metadata_that_cannot_be_read_is_an_error_of_the_plan(programs: Programs) -> None:
+    third_party.write_metadata(programs.packages, "damaged", {FORMATS: {"other": "other"}})
+    (file,) = programs.packages.rglob("entry_points.txt")
+    file.write_text("[console_scripts]\nno equals sign\n")
+    told = programs.python(CAUGHT.format(use=USES[FORMATS]))
+    assert "the metadata of the installed packages cannot be read: " in told
+    programs.python("from paipa_etl import read; read('x.jsonl.gz')")
 
 
 def test_a_scheme_that_nobody_has_is_an_error_with_those_that_are_known(

@@ -38,8 +38,10 @@ class Reader(Protocol):
         Each block ends where a record ends, and its position tells its offset and the state
         of the reader. An empty piece says that the input is silent: all complete records
         are handed out, and then an empty block. A record longer than the limit gives a block
-        that is marked ``oversize``. Raises ``InputError`` where the framing is broken: that
-        ends the input under every error policy.
+        that is marked ``oversize``. Physical lines that are in no block, as those of a header,
+        count in ``skipped_lines`` of the next block, or the places of records are wrong.
+        Raises ``InputError`` where the framing is broken: that ends the input under every
+        error policy.
         """
 
 
@@ -110,8 +112,9 @@ class Writer(ABC):
 
         ``first`` are the first records that are to be written: as many as ``sample`` says,
         or all of them where there are fewer; ``columns`` are the input's, where all inputs
-        so far have the same. Raises ``BadSample`` where one record is to blame; settling then
-        goes on without that record. Any other exception ends the run.
+        so far have the same. Raises ``BadSample`` where one record is to blame; the method is
+        called again without that record, when the next ones have taken its place. Any other
+        exception ends the run.
         """
         return None
 

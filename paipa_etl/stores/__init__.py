@@ -79,11 +79,12 @@ def check_endpoint(url: str) -> None:
     raise PlanError(f"an endpoint is a URL such as https://host:port, and {told} is none")
 
 
+BUILT_IN = frozenset({LOCAL, *LITERAL, *NETWORK})
+"""The schemes of this package."""
 OBJECTS = "s3"
-"""The built-in scheme whose stores read and write through engines; so do those of ``engines``."""
-
-engines: dict[str, Any] = {}
-"""By scheme, the engines that are not built in."""
+"""One of them that is read and written through an engine, as schemes that were added are."""
+_added: dict[str, Any] = {}
+"""By scheme, the engines that were added."""
 
 
 def register(engine: Any, *schemes: str) -> None:
@@ -94,9 +95,19 @@ def register(engine: Any, *schemes: str) -> None:
     the transport parameters that it understands.
     """
     for scheme in schemes:
-        if scheme in {LOCAL, *LITERAL, *NETWORK, *engines}:
+        if scheme in BUILT_IN or scheme in _added:
             raise PlanError(f"there is a store for {scheme!r} already")
-        engines[scheme] = engine
+        _added[scheme] = engine
+
+
+def added_engine(scheme: str) -> Any:
+    """The engine that was added for a scheme, perhaps by an installed package; None without one.
+
+    The entry points of the group ``paipa_etl.stores`` are called like the scheme.
+    """
+    if scheme not in BUILT_IN and scheme not in _added:
+        entry_points.load(entry_points.STORES, scheme)
+    return _added.get(scheme)
 
 
 class Store(Protocol):
@@ -114,8 +125,7 @@ class StoreTable(Generic[S]):
 
     ``modules`` register themselves when they are imported: one after the other, until
     the scheme that is asked for is there, so that a local run imports no remote store. For a
-    scheme that none of them has, the entry points of the group ``paipa_etl.stores`` with the
-    name of the scheme are imported, once.
+    scheme that none of them has, installed packages are asked.
     """
 
     def __init__(self, verb: str, *modules: str) -> None:
@@ -140,10 +150,10 @@ class StoreTable(Generic[S]):
         with self._lock:
             while scheme not in self._stores and self._modules:
                 importlib.import_module(self._modules.pop(0))
-            if scheme not in self._stores and scheme not in engines:
-                entry_points.load(entry_points.STORES, scheme)
-        if scheme not in self._stores:
-            scheme = OBJECTS if scheme in engines else "memory" if scheme in allowed else scheme
+        if scheme not in self._stores and added_engine(scheme) is not None:
+            scheme = OBJECTS
+        elif scheme not in self._stores and scheme in allowed:
+            scheme = "memory"
         store = self._stores.get(scheme)
         if store is None:
             known = ", ".join(self.schemes())
@@ -157,4 +167,4 @@ class StoreTable(Generic[S]):
         with self._lock:
             while self._modules:
                 importlib.import_module(self._modules.pop(0))
-        return sorted({*self._stores, *engines})
+        return sorted({*self._stores, *_added})

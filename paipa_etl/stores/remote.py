@@ -19,7 +19,7 @@ from paipa_etl.errors import (
 )
 from paipa_etl.location import Location
 from paipa_etl.stop import Stopped
-from paipa_etl.stores import COMMON, StoreOptions, engines
+from paipa_etl.stores import COMMON, StoreOptions, added_engine
 from paipa_etl.stores.buckets import key_of
 from paipa_etl.stores.failures import transport
 from paipa_etl.stores.link_local import REFUSED, names_refused
@@ -73,8 +73,9 @@ def prefix_of(location: Location, options: StoreOptions, clients: Clients) -> An
 
 def engine_of(scheme: str) -> Any:
     """The class that serves a scheme; that of fsspec's file systems where there is no other."""
-    if scheme in engines:
-        return engines[scheme]
+    added = added_engine(scheme)
+    if added is not None:
+        return added
     module, _, name = ENGINES.get(scheme, "protocols:ProtocolFile").partition(":")
     return getattr(importlib.import_module(f"paipa_etl.stores.{module}"), name)
 

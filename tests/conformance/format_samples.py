@@ -109,6 +109,7 @@ SAMPLES: dict[str, FormatSample] = {
             Row(b"1,plain", {"id": "1", "the\ntext": "plain"}),
             Row(b'2,"two\nlines, ""quoted"""', {"id": "2", "the\ntext": 'two\nlines, "quoted"'}),
             Row(b"", NONE),
+            Row(b"\r", NONE),
             Row(b',"\n\n"', {"id": "", "the\ntext": "\n\n"}),
             Row(b"caf\xc3\xa9,\xe2\x80\xa8\r", {"id": "café", "the\ntext": "\u2028"}),
             Row(b'"5",', {"id": "5", "the\ntext": ""}),

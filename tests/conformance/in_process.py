@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
+import os
 from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 from paipa_etl.failures import Place
-from paipa_etl.formats import Context, Encode, Format
+from paipa_etl.formats import Encode, Format
 from paipa_etl.formats.batch import decoded
 from paipa_etl.formats.blocks import Block
 from paipa_etl.formats.places import Origin, SourceBlock
@@ -38,8 +38,6 @@ class Done(NamedTuple):
 
 def done(work: Work) -> Done:
     """Decode the blocks, and carry the task out on them."""
-    import os
-
     batches = [decoded(given) for given in given_of(work)]
     run = Run("skip")
     with ExitStack() as stack:
@@ -58,16 +56,6 @@ def done(work: Work) -> Done:
 def given_of(work: Work) -> list[SourceBlock]:
     """The blocks as a source hands them out."""
     return [
-        SourceBlock(block, Origin("sample", decoder_of(work.format, block.context)), first)
+        SourceBlock(block, Origin("sample", work.format.decoder(block.context)), first)
         for block, first in work.blocks
     ]
-
-
-def decoder_of(format: Format, context: Context) -> Any:
-    """The decoder, made in this process."""
-    return format.decoder(context)
-
-
-def loaded_modules() -> list[str]:
-    """The modules of paipa-etl and of the example that this process has imported."""
-    return sorted(name for name in sys.modules if name.startswith("paipa_etl"))

@@ -207,6 +207,17 @@ def test_bad_records_of_every_format_are_skipped_with_their_places(
     assert str(caught.value).startswith(where)
 
 
+@pytest.mark.parametrize("before", [[], [steps.filter(lambda record: True)]], ids=["raw", "read"])
+def test_a_step_of_somebody_else_keeps_the_bytes_of_records(before: Any, tmp_path: Path) -> None:
+    """Whole blocks are copied where no step reads a record."""
+    lines = [b'{"n": %d}' % n for n in NUMBERS]
+    data = b"\n".join(lines)
+    out = bytearray()
+    report = Pipeline(read(data), [*before, Every(7)], out).run()
+    assert bytes(out).splitlines() == lines[::7]
+    assert (report.filtered, report.balanced) == (len(lines) - len(lines[::7]), True)
+
+
 @pytest.mark.parametrize("inner", PLANS)
 def test_threads_in_the_midst_of_a_serial_run_give_the_same(inner: str, tmp_path: Path) -> None:
     plan = PLANS[inner]

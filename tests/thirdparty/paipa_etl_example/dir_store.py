@@ -17,7 +17,7 @@ from paipa_etl.clients import Clients
 from paipa_etl.errors import PlanError
 from paipa_etl.location import Location
 from paipa_etl.stores import StoreOptions, register
-from paipa_etl.stores.port import CHUNK, Body, Entry, Part, StoreFailure
+from paipa_etl.stores.port import CHUNK, Body, Entry, Part, StoreFailure, Upload
 
 SCHEME = "dir"
 UNFINISHED = ".dir-part"
@@ -67,7 +67,7 @@ class DirObject:
         folder = Path(start[: start.rindex("/") + 1])
         with _told():
             found = [
-                _entry(Location(SCHEME, f"{SCHEME}://{quote(str(path))}"), path)
+                _entry(_url(path), path)
                 for path in (folder.rglob("*") if deep else folder.glob("*"))
                 if path.is_file() and str(path).startswith(start) and not _is_part(path)
             ]
@@ -125,6 +125,28 @@ class DirObject:
                 part.unlink()
             self._parts.rmdir()
         self._parts = None
+
+    # What killed runs left over
+
+    def upload_page(self, prefix: str, more: Any) -> tuple[list[Upload], Any]:
+        """The folders of parts under what an URL begins with, in one page."""
+        start = unquote(prefix.partition("://")[2])
+        with _told():
+            found = [
+                Upload(str(path), _url(path), path.stat().st_mtime)
+                for path in Path(start).parent.rglob(f"*{UNFINISHED}")
+                if str(path).startswith(start)
+            ]
+        return found, None
+
+    def drop(self, upload: Upload) -> None:
+        """Remove one."""
+        self._parts = Path(upload.name)
+        self.abort()
+
+
+def _url(path: Path) -> Location:
+    return Location(SCHEME, f"{SCHEME}://{quote(str(path))}")
 
 
 def _entry(location: Location, path: Path) -> Entry:

@@ -11,7 +11,7 @@ MAGIC = (b"x\x01", b"x\x9c", b"x\xda")
 
 
 class ZlibMember:
-    """Decodes one stream; keeps the input that it has not decoded yet."""
+    """Decodes one stream; zlib keeps the input that is not decoded yet as ``unconsumed_tail``."""
 
     def __init__(self) -> None:
         self._stream = zlib.decompressobj()
@@ -24,9 +24,7 @@ class ZlibMember:
     @property
     def needs_input(self) -> bool:
         """Whether there is nothing left to decode of what was given."""
-        return self._needs_input
-
-    _needs_input = True
+        return not self._stream.unconsumed_tail
 
     @property
     def unused_data(self) -> bytes:
@@ -35,10 +33,7 @@ class ZlibMember:
 
     def decompress(self, data: bytes, max_length: int = -1) -> bytes:
         """At most ``max_length`` decoded bytes of what was given so far."""
-        out = self._stream.decompress(self._stream.unconsumed_tail + data, max(max_length, 0))
-        # A full result may not be all: zlib keeps decoded bytes of input that it has taken whole.
-        self._needs_input = not self._stream.unconsumed_tail and len(out) != max_length
-        return out
+        return self._stream.decompress(self._stream.unconsumed_tail + data, max(max_length, 0))
 
 
 class ZlibCompressor:
