@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from paipa_etl.metering.plan import Plan
 from paipa_etl.pipeline import Pipeline, watch_of
 from paipa_etl.resources import check
 from paipa_etl.run import Run
@@ -39,10 +41,10 @@ def _iterate(plan: Pipeline, debugger: Debugger | None) -> Iterator[Any]:
     if debugger is None:
         return serial.records(plan.source, plan.steps, run)
 
-    def texts() -> tuple[Any, ...]:
-        return (*plan.texts(plan.steps), "whoever takes the records")
+    def described() -> Plan:
+        return replace(plan.described(plan.steps), sink="whoever takes the records")
 
-    watching = run.watch.watching(run, texts, thread=False)
+    watching = run.watch.watching(run, described, thread=False)
     return serial.records(plan.source, plan.steps, run, watching=watching)
 
 

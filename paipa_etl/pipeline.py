@@ -6,6 +6,7 @@ import os
 import queue
 from collections.abc import AsyncGenerator, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from paipa_etl.clash import check_inputs_open, check_not_same
@@ -16,6 +17,7 @@ from paipa_etl.failures import ErrorPolicy
 from paipa_etl.formats import Format
 from paipa_etl.formats.blocks import MAX_RECORD
 from paipa_etl.location import Location, parse
+from paipa_etl.metering.plan import Plan, PlanStep
 from paipa_etl.metering.watch import UNWATCHED, Unwatched
 from paipa_etl.report import Report
 from paipa_etl.resources import check
@@ -145,18 +147,17 @@ class Pipeline:
             check_not_same(self.source, self.sink, run)
             core, steps = self._core(run)
 
-            def texts() -> tuple[Any, ...]:
-                return (*self.texts(steps), describe_sink(self.sink))
-
-            with run.watch.watching(run, texts):
+            with run.watch.watching(run, partial(self.described, steps)):
                 sink = Discard() if self.sink is None else self.sink
                 carry_out(core, self.source, steps, sink, run)
         return run.report()
 
-    def texts(self, steps: tuple[Step, ...]) -> tuple[str, tuple[tuple[str, int], ...]]:
-        """How the source and the steps are called, these with how many workers each has."""
-        counts = map(workers_of, steps)
-        return describe_source(self.source), tuple(zip(map(str, steps), counts, strict=True))
+    def described(self, steps: tuple[Step, ...]) -> Plan:
+        """What a watch is told about the plan; ``steps`` are those that are carried out."""
+        described = tuple(PlanStep(str(step), workers_of(step), step.paced) for step in steps)
+        codec = self.sink.output_codec if isinstance(self.sink, FileSink) else None
+        name = codec.name if codec else ""
+        return Plan(describe_source(self.source), described, describe_sink(self.sink), name)
 
     def start(self, run: Run | None = None, *, debugger: Debugger | None = None) -> StartedRun:
         """Carry out the plan in the background.

@@ -19,8 +19,9 @@ from paipa_etl.errors import (
     describe,
 )
 from paipa_etl.location import LOCAL, Location
+from paipa_etl.metering.plan import Plan
 from paipa_etl.names import Template
-from paipa_etl.pipeline import Pipeline, describe_sink, watch_of
+from paipa_etl.pipeline import Pipeline, watch_of
 from paipa_etl.report import Report
 from paipa_etl.sinks.files import FileSink
 from paipa_etl.sources import store_of
@@ -139,7 +140,7 @@ class Transfers:
         try:
             self._check()
             self._checked = True
-            with self._watch.watching(self._together, self._texts):
+            with self._watch.watching(self._together, self._described):
                 self._outer.run(self._run)
         finally:
             self.report.seconds = self._run.clock.now() - self._run.started
@@ -160,9 +161,9 @@ class Transfers:
         ended = report.transferred + report.failed + report.already_done
         return self._checked and ended + self._together.settled >= len(self._planned)
 
-    def _texts(self) -> tuple[Any, ...]:
-        plan = self._plan
-        return (*plan.texts(plan.expanded()), describe_sink(plan.sink), self._transfers)
+    def _described(self) -> Plan:
+        plan = self._plan.described(self._plan.expanded())
+        return replace(plan, transfers=self._transfers)
 
     def _pairs(self) -> Iterator[Job]:
         """Each input with its output, as the stores list them now."""

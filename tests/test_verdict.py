@@ -15,8 +15,10 @@ from test_debugger import Hands, seen
 from paipa_etl import Pipeline, combine_pipeline, read, steps
 from paipa_etl.debugger import Debugger, QueueView, StepView, View
 from paipa_etl.debugger.verdict import judge
+from paipa_etl.debugger.view import QueueRole
 
 COUNTS: dict[str, Any] = {"read": 1_000, "written": 1_000}
+UNPLACED: dict[str, Any] = {"giver_place": -1, "taker_place": -1}
 
 
 def source(**words: Any) -> StepView:
@@ -48,20 +50,27 @@ def queue(taker: str = "enrich", giver: str = "in.jsonl.gz", **words: Any) -> Qu
         "waited_to_put": 0.0,
         "waited_to_take": 0.0,
     }
-    return QueueView(f"before {taker}", giver, taker, **(known | words))
+    return QueueView(f"before {taker}", giver, taker, **(known | words), role="between", **UNPLACED)
 
 
 def ahead() -> QueueView:
-    return QueueView("read ahead", "in", "in", 0, 0, None, 1, 0, 0, 0.0, 0.0, 0.0, 0.0)
+    return within("read ahead")
 
 
 def behind() -> QueueView:
-    return QueueView("write behind", "out", "out", 0, 0, None, 1, 0, 0, 0.0, 0.0, 0.0, 0.0)
+    return within("write behind")
+
+
+def within(role: QueueRole) -> QueueView:
+    return QueueView(role, "", "", 0, 0, None, 1, 0, 0, 0.0, 0.0, 0.0, 0.0, role, **UNPLACED)
 
 
 def view(
     *lines: StepView, queues: tuple[QueueView, ...] = (), seconds: float = 10.0, **words: float
 ) -> View:
+    places = {line.name: place for place, line in enumerate(lines)}
+    for one in queues:
+        one.giver_place, one.taker_place = places.get(one.giver, -1), places.get(one.taker, -1)
     return View(seconds, COUNTS, list(lines), list(queues), **words)  # type: ignore[arg-type]
 
 
@@ -114,7 +123,7 @@ CASES = {
         ["it waits", "done by steps.map(function, workers="],
     ),
     "a step that is told to be slow": (
-        view(source(), step("throttle(5/s)", seconds=9, cpu=0.2), sink()),
+        view(source(), step("throttle(5/s)", seconds=9, cpu=0.2, paced=True), sink()),
         "step-waits",
         "throttle(5/s)",
         ["as it is told to", "a higher rate"],
@@ -224,6 +233,82 @@ def test_a_known_bottleneck_is_named_with_its_figures_and_a_lever(name: str) -> 
     for word in words:
         assert word in str(verdict)
     assert verdict.lever
+
+
+# Names are the user's: whatever they say, the facts are those of the plan.
+
+
+def test_a_step_called_throttle_is_not_told_to_be_slow() -> None:
+    looked_at = view(source(), step("throttle(5/s)", seconds=9, cpu=0.2), sink())
+    verdict = judge(looked_at)
+    assert (verdict.kind, verdict.limit) == ("step-waits", "throttle(5/s)")
+    assert "give it workers=" in verdict.lever
+
+
+def test_the_codec_of_an_output_is_not_read_out_of_its_name() -> None:
+    slow = sink(parts={"codec": 9.5}, codec="gzip")
+    slow.name = "zstd.jsonl.gz  (jsonl, gzip)"
+    assert "a fraction of gzip's time" in judge(view(source(), slow, queues=(behind(),))).lever
+    slow.codec = "zstd"
+    assert judge(view(source(), slow, queues=(behind(),))).lever == "a lower --level, or lz4"
+
+
+def test_a_queue_belongs_to_a_line_of_the_view_and_not_to_a_name() -> None:
+    """The source, a step and the sink are called the same, and so is a queue."""
+    same, waiting = source(parts={"store": 0.5}), queue(full=0.9)
+    looked_at = view(same, step(seconds=39, cpu=1.0, workers=4), sink(), queues=(waiting,))
+    for named in (*looked_at.steps, waiting):
+        named.name = "read ahead"
+    waiting.giver = waiting.taker = "read ahead"
+    verdict = judge(looked_at)
+    assert (verdict.kind, verdict.limit) == ("step-waits", "read ahead")
+    assert verdict.text.startswith("step read ahead: 98%")
+    assert "its queue was full 90% of the time" in verdict.text
+    assert "more workers: workers=" in verdict.lever
+    assert [looked_at.queue_before(line) is waiting for line in looked_at.steps] == [0, 1, 0]
+
+
+MISLEADING = ("limit(2), workers=8", "throttle(5/s)", "read ahead", "write behind", "waits) (2")
+
+
+@pytest.mark.parametrize("name", MISLEADING)
+def test_a_function_whose_name_says_something_else_is_judged_by_what_it_does(name: str) -> None:
+    def function(record: Any) -> Any:
+        return waits(record)
+
+    function.__name__ = function.__qualname__ = name
+    looked_at = seen(Pipeline(range(150), [steps.map(function)], []))
+    verdict = looked_at.verdict
+    assert verdict is not None
+    assert (verdict.kind, verdict.limit) == ("step-waits", looked_at.steps[1].name)
+    assert name in verdict.limit
+    assert "give it workers=" in verdict.lever
+    looked_at = seen(Pipeline(range(400), [steps.map(function, workers=4)], []))
+    verdict = looked_at.verdict
+    assert verdict is not None
+    assert (verdict.kind, verdict.limit) == ("step-waits", looked_at.steps[1].name)
+    assert (looked_at.steps[1].workers, looked_at.queues[0].taker_place) == (4, 1)
+    assert "more workers: workers=" in verdict.lever
+
+
+def test_no_two_steps_have_the_same_name() -> None:
+    """The third is the second of its name, and what it would be called is taken."""
+    plan = []
+    for name in ("work", "work (3)", "work", "work"):
+
+        def work(records: Iterator[Any]) -> Iterator[Any]:
+            yield from records
+
+        work.__name__ = work.__qualname__ = name
+        plan.append(work)
+    names = [line.name for line in seen(Pipeline(range(3), plan, [])).steps]
+    assert len({*names}) == len(names) == 6
+
+
+def test_a_throttle_of_a_real_pipeline_is_told_to_be_slow() -> None:
+    verdict = seen(Pipeline(range(30), [steps.throttle(per_second=100)], [])).verdict
+    assert verdict is not None
+    assert (verdict.kind, verdict.lever) == ("step-waits", "a higher rate")
 
 
 # Real pipelines; what takes time in them is much slower than all else.

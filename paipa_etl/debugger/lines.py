@@ -91,10 +91,8 @@ ERRORS: list[Column] = [
 
 def queue_of(step: StepView, view: View) -> str:
     """The records that wait before a step, and the most that did."""
-    for queue in view.queues:
-        if queue.taker == step.name and queue.giver != queue.taker:
-            return f"{queue.records:,}/{queue.peak:,}"
-    return ""
+    queue = view.queue_before(step)
+    return "" if queue is None else f"{queue.records:,}/{queue.peak:,}"
 
 
 def columns_of(view: View) -> list[Column]:

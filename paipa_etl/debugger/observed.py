@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
-from paipa_etl.debugger.view import QueueView, StepView
+from paipa_etl.debugger.view import QueueRole, QueueView, StepView
 from paipa_etl.errors import shown
+from paipa_etl.metering.plan import NAME, Plan, PlanStep
 from paipa_etl.metering.watch import (
     CODEC,
     OWN,
@@ -23,8 +23,6 @@ from paipa_etl.metering.watch import (
 )
 from paipa_etl.report import Counts, Report, StepCount, StepReport
 
-NAME = 200  # bytes of a name that are shown
-
 
 class Observed(Protocol):
     """What is asked of a run."""
@@ -35,33 +33,13 @@ class Observed(Protocol):
     def report(self) -> Report: ...
 
 
-@dataclass(frozen=True)
-class Plan:
-    """The texts of a plan, safe on a terminal: where from, which steps, where to."""
-
-    source: str
-    steps: tuple[tuple[str, int], ...]
-    """Each with its workers; 0: in the thread of what stands around it."""
-    sink: str
-    transfers: int = 1
-    """How many runs of it go on at once."""
-
-    @classmethod
-    def of(
-        cls, source: str, steps: Sequence[tuple[str, int]], sink: str, transfers: int = 1
-    ) -> Plan:
-        """A plan of texts that may hold anything."""
-        safe = tuple((shown(name, NAME), workers) for name, workers in steps)
-        return cls(shown(source, NAME), safe, shown(sink, NAME), transfers)
-
-
 def steps_of(watch: Watch, run: Observed, plan: Plan, report: Report) -> list[StepView]:
     """The lines of source, steps and sink."""
     views = [_source(watch, run, plan, report)]
     counts, names = run.counts.steps, names_of(run, plan)
     for place, step in enumerate(report.steps):
-        workers = plan.steps[place][1] if place < len(plan.steps) else 0
-        views.append(_step(watch, counts[place], step, workers))
+        planned = plan.steps[place] if place < len(plan.steps) else PlanStep(step.name)
+        views.append(_step(watch, counts[place], step, planned))
         views[-1].name = names[counts[place]]
     views.append(_sink(watch, run, plan, report))
     if len(views) > 2:
@@ -73,12 +51,23 @@ def steps_of(watch: Watch, run: Observed, plan: Plan, report: Report) -> list[St
 
 
 def names_of(run: Observed, plan: Plan) -> dict[Owner, str]:
-    """What everyone is called; the second step of a name with its number among all."""
+    """What everyone is called; the second step of a name with its number among all.
+
+    No step has the name of another line, whatever its function is called.
+    """
     names: dict[Owner, str] = {SOURCE: plan.source, SINK: plan.sink}
     for number, count in enumerate(run.counts.steps, 1):
-        name = shown(count.name, NAME)
-        names[count] = f"{name} ({number})" if name in names.values() else name
+        name = unnumbered = shown(count.name, NAME)
+        while name in names.values():
+            name = f"{unnumbered} ({number})"
+            number += len(run.counts.steps)
+        names[count] = name
     return names
+
+
+def places_of(run: Observed) -> dict[Owner, int]:
+    """The index of everyone's line in the view."""
+    return {owner: place for place, owner in enumerate((SOURCE, *run.counts.steps, SINK))}
 
 
 def _source(watch: Watch, run: Observed, plan: Plan, report: Report) -> StepView:
@@ -92,6 +81,7 @@ def _source(watch: Watch, run: Observed, plan: Plan, report: Report) -> StepView
 
 def _sink(watch: Watch, run: Observed, plan: Plan, report: Report) -> StepView:
     view = _ends(watch, SINK, plan.sink)
+    view.codec = plan.sink_codec
     view.records_in, view.records_out = report.read, report.written
     view.bytes, view.skipped = report.bytes_out, run.counts.unencodable
     view.waited_in = watch.own(SINK, WAITS)
@@ -107,7 +97,7 @@ def _ends(watch: Watch, owner: Owner, name: str) -> StepView:
         "codec": watch.total(owner, CODEC),
         "format": format,
     }
-    view = StepView(name, str(owner))
+    view = StepView(name, "source" if owner is SOURCE else "sink")
     view.parts = {part: total.own / 1e9 for part, total in every.items()}
     view.parts_cpu = {part: total.cpu for part, total in every.items()}
     view.seconds = sum(view.parts.values())
@@ -119,9 +109,10 @@ def _ends(watch: Watch, owner: Owner, name: str) -> StepView:
     return view
 
 
-def _step(watch: Watch, count: StepCount, report: StepReport, workers: int) -> StepView:
-    total, counted = watch.total(count), count.total()
+def _step(watch: Watch, count: StepCount, report: StepReport, planned: PlanStep) -> StepView:
+    total, counted, workers = watch.total(count), count.total(), planned.workers
     view = StepView(count.name, "step", report.records_in, report.records_out, workers)
+    view.paced = planned.paced
     view.seconds, view.cpu, view.busiest = total.own / 1e9, total.cpu, watch.busiest(count)
     view.skipped, view.retried, view.opaque = counted.skipped, counted.retried, counted.opaque
     view.memory_growth = watch.grown(count)
@@ -163,7 +154,11 @@ def _waited(watch: Watch, giver: Owner = None, taker: Owner = None) -> float:
 
 
 def queue_view(
-    queue: Queue, names: Mapping[Owner, str], occupancy: float, full: float
+    queue: Queue,
+    names: Mapping[Owner, str],
+    places: Mapping[Owner, int],
+    occupancy: float,
+    full: float,
 ) -> QueueView:
     """A channel as it is now."""
     told = queue.channel.statistics()
@@ -182,13 +177,21 @@ def queue_view(
         full,
         told.waited_to_put,
         told.waited_to_take,
+        _role(queue),
+        places.get(queue.giver, -1),
+        places.get(queue.taker, -1),
     )
 
 
 def _name(queue: Queue, taker: str) -> str:
-    if queue.giver is queue.taker:
-        return "read ahead" if queue.giver is SOURCE else "write behind"
-    return f"before {taker}"
+    role = _role(queue)
+    return f"before {taker}" if role == "between" else role
+
+
+def _role(queue: Queue) -> QueueRole:
+    if queue.giver is not queue.taker:
+        return "between"
+    return "read ahead" if queue.giver is SOURCE else "write behind"
 
 
 def limit_of(told: Any) -> int | None:

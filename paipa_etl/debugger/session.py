@@ -18,9 +18,9 @@ from paipa_etl.background import Ticking
 from paipa_etl.collector import apart
 from paipa_etl.debugger.observed import (
     Observed,
-    Plan,
     limit_of,
     names_of,
+    places_of,
     queue_view,
     steps_of,
 )
@@ -29,6 +29,7 @@ from paipa_etl.debugger.samples import TOTALS, Samples
 from paipa_etl.debugger.verdict import judge
 from paipa_etl.debugger.view import View, filled
 from paipa_etl.errors import PaipaWarning, describe
+from paipa_etl.metering.plan import Plan
 from paipa_etl.metering.watch import CODEC, OWN, SINK, SOURCE, STORE, Watch
 
 TICK = 0.1  # seconds between two looks of a session's own thread
@@ -93,10 +94,10 @@ class Session(Watch):
 
     @contextmanager
     def watching(
-        self, run: Observed, texts: Callable[[], tuple[Any, ...]], *, thread: bool = True
+        self, run: Observed, plan: Callable[[], Plan], *, thread: bool = True
     ) -> Generator[None, None, None]:
         """While the run goes on. Without a ``thread``, it is sampled whenever a record comes by."""
-        self._begin(run, Plan.of(*texts()))
+        self._begin(run, plan().shown())
         failed: BaseException | None = None
         if not thread:
             self.passing = self._look
@@ -196,10 +197,10 @@ class Session(Watch):
 
     def _view(self) -> View:
         report = self._run.report()
-        names = names_of(self._run, self._plan)
+        names, places = names_of(self._run, self._plan), places_of(self._run)
         order = self._in_order()
         queues = [
-            queue_view(self.queues[place], names, *self._samples.occupancy(place))
+            queue_view(self.queues[place], names, places, *self._samples.occupancy(place))
             for place in order
         ]
         steps = steps_of(self, self._run, self._plan, report)
@@ -242,7 +243,7 @@ def _counts(report: Any) -> dict[str, Any]:
 
 
 def _lines(plan: Plan) -> list[str]:
-    steps = [f"step   {name}" for name, _ in plan.steps]
+    steps = [f"step   {step.name}" for step in plan.steps]
     return [f"read   {plan.source}", *steps, f"write  {plan.sink}"]
 
 

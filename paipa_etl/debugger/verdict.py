@@ -92,22 +92,22 @@ def threads_of(view: View) -> list[Thread]:
         ends = _parts(source, *PARTS), _parts(sink, *PARTS)
         each = [Work(step, "", step.seconds, step.cpu, step.workers) for step in steps]
         return [[*ends[0], *each, *ends[1]]]
-    names = {queue.name for queue in view.queues}
+    roles = {queue.role for queue in view.queues}
     reading, writing = _parts(source, "store", "codec"), _parts(sink, "codec", "store")
-    threads = [reading] if "read ahead" in names else []
+    threads = [reading] if "read ahead" in roles else []
     nested = _parts(source, "format") if threads else [*reading, *_parts(source, "format")]
-    begins = {queue.taker for queue in view.queues if queue.giver != queue.taker}
-    for step in steps:
+    begins = {queue.taker_place for queue in view.queues if queue.role == "between"}
+    for place, step in enumerate(steps, 1):
         if step.workers:
             threads += [nested, [Work(step, "", step.seconds, step.cpu, step.workers)]]
             nested = []
             continue
-        if step.name in begins and nested and nested[0].step.kind != "source":
+        if place in begins and nested and nested[0].step.kind != "source":
             threads.append(nested)
             nested = []
         nested.append(Work(step, "", step.seconds, step.cpu))
     nested += _parts(sink, "format")
-    if "write behind" in names:
+    if "write behind" in roles:
         threads += [nested, writing]
     else:
         threads.append(nested + writing)
@@ -160,7 +160,7 @@ def _of_an_end(work: Work, text: str) -> Verdict:
         "sink-codec": "a lower --level, or zstd, which takes a fraction of gzip's time",
         "sink-format": "write fewer or smaller records, or split the input over processes",
     }
-    if kind == "sink-codec" and "zstd" in work.step.name:
+    if kind == "sink-codec" and work.step.codec == "zstd":
         levers[kind] = "a lower --level, or lz4"
     return Verdict(kind, work.step.name, text, levers[kind])
 
@@ -183,7 +183,7 @@ def _of_a_step(work: Work, text: str, rest: float, view: View) -> Verdict:
         lever = f"workers={max(2, 2 * work.workers)} for what it waits for, a faster function for "
         lever += "the rest"
         return Verdict("step-mixed", step.name, f"{text}; half of it waits", lever)
-    if step.name.startswith("throttle("):
+    if step.paced:
         return Verdict("step-waits", step.name, f"{text}; as it is told to", "a higher rate")
     return Verdict("step-waits", step.name, f"{text}; it waits", _more_workers(work, view, rest))
 
@@ -203,9 +203,9 @@ def _more_workers(work: Work, view: View, next_busiest: float) -> str:
 def _figures(work: Work, view: View) -> str:
     """What its neighbours' waits say."""
     figures = []
-    for queue in view.queues:
-        if queue.taker == work.step.name and queue.giver != queue.taker and queue.full >= 0.1:
-            figures.append(f"its queue was full {queue.full:.0%} of the time")
+    queue = view.queue_before(work.step)
+    if queue is not None and queue.full >= 0.1:
+        figures.append(f"its queue was full {queue.full:.0%} of the time")
     sink = view.sink
     if sink.waited_in > 0.1 * view.seconds and work.step is not sink:
         figures.append(f"the sink waited {sink.waited_in / view.seconds:.0%}")
@@ -260,8 +260,8 @@ def _with_workers(view: View) -> list[StepView]:
 
 
 def _step_of(queue: QueueView, view: View) -> StepView | None:
-    steps = (step for step in view.steps if step.name == queue.taker and step.kind == "step")
-    return next(steps, None) if queue.giver != queue.taker else None
+    step = view.step_at(queue.taker_place)
+    return step if queue.role == "between" and step is not None and step.kind == "step" else None
 
 
 def _starved(view: View, verdict: Verdict) -> list[str]:

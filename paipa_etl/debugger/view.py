@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from paipa_etl.debugger.samples import plain
 
 SCHEMA = 1
+
+StepKind = Literal["source", "step", "sink"]
+QueueRole = Literal["read ahead", "between", "write behind"]
+"""Within the source, between two lines of the view, or within the sink."""
 
 
 @dataclass(slots=True)
@@ -24,7 +28,7 @@ class StepView:
     """
 
     name: str
-    kind: str
+    kind: StepKind
     records_in: int = 0
     records_out: int = 0
     workers: int = 0
@@ -40,6 +44,10 @@ class StepView:
     skipped: int = 0
     retried: int = 0
     opaque: bool = False
+    paced: bool = False
+    """Whether it waits in order to keep a rate that the user set."""
+    codec: str = ""
+    """Of a sink: the name of the output's codec, where it has one."""
     memory_growth: int = 0
     parts: dict[str, float] = field(default_factory=dict)
     parts_cpu: dict[str, float | None] = field(default_factory=dict)
@@ -75,6 +83,10 @@ class QueueView:
     full: float
     waited_to_put: float
     waited_to_take: float
+    role: QueueRole
+    giver_place: int
+    """The index in ``View.steps`` of the line that hands over; -1 where that is not known."""
+    taker_place: int
 
     @property
     def fill(self) -> float:
@@ -133,6 +145,17 @@ class View:
     def sink(self) -> StepView:
         """The line of the sink."""
         return self.steps[-1]
+
+    def queue_before(self, step: StepView) -> QueueView | None:
+        """The queue that one of the lines takes its records from, where there is one."""
+        for queue in self.queues:
+            if queue.role == "between" and self.step_at(queue.taker_place) is step:
+                return queue
+        return None
+
+    def step_at(self, place: int) -> StepView | None:
+        """The line with this index; None for one that is not known."""
+        return self.steps[place] if 0 <= place < len(self.steps) else None
 
     def to_html(self) -> str:
         """One page that shows all of it."""

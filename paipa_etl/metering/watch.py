@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from paipa_etl import forks
 from paipa_etl.metering.looks import Counters, Delays, Look, Memory, ThreadTime, Worker
 from paipa_etl.metering.meter import Account, Probe, Strand, probed_call
+from paipa_etl.metering.plan import Plan
 from paipa_etl.metering.totals import Total
 
 SOURCE, SINK = "source", "sink"
@@ -82,7 +83,7 @@ class Unwatched:
         return _untold
 
     def watching(
-        self, run: Any, texts: Any, *, thread: bool = True
+        self, run: Any, plan: Callable[[], Plan], *, thread: bool = True
     ) -> AbstractContextManager[None]:
         """While the run goes on; with a thread of its own, or in passing."""
         return nullcontext()

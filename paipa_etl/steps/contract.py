@@ -68,7 +68,8 @@ class Step:
     only passes or drops it; ``record_local`` that what becomes of a record depends on
     no other; ``stateless`` that an instance can be replaced by a fresh one between
     records; ``may_end_early`` that it may want no more records before they end;
-    ``timed`` that it waits for a record only so long, which takes a channel before it.
+    ``timed`` that it waits for a record only so long, which takes a channel before it;
+    ``paced`` that it waits in order to keep a rate that the user set.
     ``workers`` are the threads that it asks for, where it asks for any.
     """
 
@@ -78,6 +79,7 @@ class Step:
     stateless = True
     may_end_early = False
     timed = False
+    paced = False
     workers: Workers | None = field(default=None, kw_only=True)
 
     @property

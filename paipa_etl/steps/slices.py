@@ -17,27 +17,30 @@ from paipa_etl.steps.contract import BatchFlow, Flow, Reads, Step
 
 @dataclass(frozen=True, repr=False)
 class Counting(Step):
-    """A step with one number."""
+    """A step with one number; ``verb`` is the name of the function that makes it."""
 
     count: int
 
+    verb = ""
     record_local = False
     stateless = False
     least = 0
 
     def __post_init__(self) -> None:
         if type(self.count) is not int or self.count < self.least:
-            word = str(self).partition("(")[0]
-            raise PlanError(f"{word} takes a whole number from {self.least}, not {self.count!r}")
+            raise PlanError(
+                f"{self.verb} takes a whole number from {self.least}, not {self.count!r}"
+            )
 
     def __str__(self) -> str:
-        return f"{type(self).__name__.lower()}({self.count})"
+        return f"{self.verb}({self.count})"
 
 
 @dataclass(frozen=True, repr=False)
 class Limit(Counting):
     """Passes on the first records, then ends the run: nothing more is read."""
 
+    verb = "limit"
     reads = Reads.NOTHING
     preserving = True
     may_end_early = True
@@ -64,6 +67,7 @@ class Limit(Counting):
 class Skip(Counting):
     """Leaves out the first records."""
 
+    verb = "skip"
     reads = Reads.NOTHING
     preserving = True
 

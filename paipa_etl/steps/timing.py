@@ -35,6 +35,7 @@ class Batched(Counting):
     within: float | None = None
     max_bytes: int | None = None
 
+    verb = "batch"
     least = 1
 
     def __post_init__(self) -> None:
@@ -118,6 +119,7 @@ class Throttle(Step):
     preserving = True
     record_local = False
     stateless = False
+    paced = True
 
     def __post_init__(self) -> None:
         if not (isinstance(self.per_second, (int, float)) and self.per_second > 0):
