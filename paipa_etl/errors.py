@@ -23,6 +23,7 @@ note that says where. ``Skip`` is no error: a function raises it to drop a recor
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import Any
 
 SHOWN = 120  # bytes of a record or a name that an error message quotes
 
@@ -33,6 +34,16 @@ class PaipaError(Exception):
     exit_code = 1
     parameter: str | None = None
     """The keyword argument that may help."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Survives pickling, whatever its class takes to be made."""
+        return (_unpickled, (type(self), self.args), self.__dict__)
+
+
+def _unpickled(kind: type[PaipaError], args: tuple[Any, ...]) -> PaipaError:
+    error = kind.__new__(kind)
+    error.args = args
+    return error
 
 
 class PlanError(PaipaError, ValueError):
@@ -112,9 +123,6 @@ class ChangedRecord(PaipaError):
             "filter and tap pass records on as they came: the function changed its record, and "
             "the change would not be written (map is for changes)"
         )
-
-    def __reduce__(self) -> tuple[type[ChangedRecord], tuple[()]]:
-        return (type(self), ())
 
 
 class StuckWorker(PaipaError):

@@ -20,14 +20,14 @@ from paipa_etl.sinks import Target, WriteStore, register
 from paipa_etl.stop import Stop
 from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.attempts import Attempts
-from paipa_etl.stores.port import ObjectWriter, StoreFailure
+from paipa_etl.stores.port import FailureKind, ObjectWriter, StoreFailure
 from paipa_etl.stores.remote import ENGINES, object_of, open_smart, told_as
 
 FULL_SIZE_PARTS = 4_800  # parts of the first size: 25 GB; a store takes 10,000
 ROUND = 256 << 10  # bytes, of which GCS wants each part to be a multiple
 DOUBLED_EVERY = 520  # parts: the largest objects that S3 takes, 5 TiB, end in parts of 5 GiB
 DROP_WITHIN = 5.0  # seconds that an abort waits for a beginning, and as many to remove the parts
-MAY_HAVE_BEGUN = ("silent", "unanswered", "strange")  # kinds of failures
+MAY_HAVE_BEGUN: tuple[FailureKind, ...] = ("silent", "unanswered", "strange")
 DROP_WORDS = StoreOptions({"retries": 1, "backoff": 0.1})
 
 

@@ -81,7 +81,7 @@ def found(reader: ObjectReader) -> Entry | None:
     try:
         return reader.stat()
     except StoreFailure as failure:
-        if failure.again:
+        if failure.retryable:
             raise
         return None
 

@@ -87,7 +87,7 @@ class Attempts:
             self._answered.set()
         # Nobody has ever listened: that is seldom for a moment, and mostly a mistyped name.
         hopeless = self._failed > REFUSED and not (self._told or self._answered.is_set())
-        may = failure.again and not hopeless
+        may = failure.retryable and not hopeless
         seconds = self._retry.delay(failure, self._failed) if may else None
         if seconds is None:
             self.give_up(failure)
@@ -102,8 +102,8 @@ class Attempts:
 
 def ours(location: Location, failure: StoreFailure, kind: Kind, failed: int = 1) -> Exception:
     """The error of our own for what a store could not do."""
-    times = f" (given up after {failed} attempts)" if failure.again and failed > 1 else ""
+    times = f" (given up after {failed} attempts)" if failure.retryable and failed > 1 else ""
     if failure.kind == "exists":
         return PlanError(f"{location} exists already, and --no-clobber keeps it")
-    raised = UNAVAILABLE[kind] if failure.again else kind
+    raised = UNAVAILABLE[kind] if failure.retryable else kind
     return raised(f"{location}: {failure}{times}")

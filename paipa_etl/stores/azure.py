@@ -14,7 +14,7 @@ from paipa_etl.errors import MissingDependency, PlanError
 from paipa_etl.location import Location
 from paipa_etl.stores import CONNECT_TIMEOUT, StoreOptions
 from paipa_etl.stores.failures import answered, transport
-from paipa_etl.stores.port import Body, Entry, Part, StoreFailure, nothing
+from paipa_etl.stores.port import Body, Entry, Part, StoreFailure, no_such, nothing
 from paipa_etl.stores.secrets import guard
 
 PART_SIZE = 5 << 20  # bytes
@@ -52,7 +52,8 @@ class AzureObject:
         try:
             return action()
         except HttpResponseError as error:
-            code = str(getattr(error, "error_code", "") or "").rpartition(".")[2]
+            code = getattr(error, "error_code", None) or ""
+            code = str(getattr(code, "value", code))  # an enum where the library knows the code
             headers = getattr(error.response, "headers", None)
             failure = answered(error.status_code or 0, code, headers=headers)
             # Its frames refer to themselves, and to connections that are to be closed with us.
@@ -133,7 +134,7 @@ class AzureObject:
             self._told(lambda: container.get_container_properties(**HERE))
         except StoreFailure as failure:
             if failure.kind == "missing":
-                raise StoreFailure("there is no such container", kind="missing") from None
+                raise no_such("container", failure) from None
             if failure.kind != "denied":  # one may write who may not look
                 raise
         return True
@@ -187,7 +188,7 @@ class AzureObject:
             self._told(lambda: self._blob.commit_block_list(blocks, **once, **HERE))
         except StoreFailure as failure:
             # Committed blocks are no longer staged: the first answer to this was lost.
-            if "InvalidBlockList" not in str(failure) or self.stat().size != size:
+            if failure.code != "InvalidBlockList" or self.stat().size != size:
                 raise
         if self.stat().size != size:
             raise StoreFailure("what the store has put together has another size")

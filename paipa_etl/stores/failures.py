@@ -14,11 +14,11 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 
-from paipa_etl.stores.port import StoreFailure
+from paipa_etl.stores.port import FailureKind, StoreFailure
 from paipa_etl.stores.secrets import redacted
 
 AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
-KINDS = {
+KINDS: dict[int, FailureKind] = {
     401: "denied",
     403: "denied",
     404: "missing",
@@ -43,7 +43,6 @@ CUT = (
     *("ResponseStreamingError", "ServiceResponseError", "DecodeError", "ConnectionError"),
     *("SSLEOFError", "SSLZeroReturnError", "BadStatusLine", "EOFError"),
 )
-UNANSWERED = "unanswered"
 SILENT = ("ReadTimeout", "ConnectTimeout", "TimeoutError", "ServiceResponseTimeout")
 
 
@@ -55,8 +54,14 @@ def answered(
     message = redacted(message)
     said = f"{code}: {message}" if code and message else code or message
     problem = f"{problem} ({said}, HTTP {status})" if said else f"{problem} (HTTP {status})"
-    after = retry_after((headers or {}).get("retry-after"))
-    return StoreFailure(problem, again=status in AGAIN, after=after, kind=KINDS.get(status, ""))
+    return StoreFailure(
+        problem,
+        status=status or None,
+        code=code,
+        retryable=status in AGAIN,
+        after=retry_after((headers or {}).get("retry-after")),
+        kind=KINDS.get(status, ""),
+    )
 
 
 def retry_after(value: str | None) -> float | None:
@@ -78,18 +83,19 @@ def transport(error: BaseException, timeout: float) -> StoreFailure | None:
             return StoreFailure(f"its certificate is not valid: {one.verify_message}")
     for one in chain:
         if isinstance(one, TimeoutError) or type(one).__name__.startswith(SILENT):
-            return StoreFailure(f"silent for {timeout:g} seconds", again=True, kind="silent")
+            return StoreFailure(f"silent for {timeout:g} seconds", retryable=True, kind="silent")
         if isinstance(one, socket.gaierror):
-            again = one.errno == socket.EAI_AGAIN
-            return StoreFailure(f"its host is not known: {one.strerror}", again=again)
+            passes = one.errno == socket.EAI_AGAIN
+            return StoreFailure(f"its host is not known: {one.strerror}", retryable=passes)
     for one in chain:
         if isinstance(one, OSError) and one.errno is not None and one.errno > 0:
             words = os.strerror(one.errno).lower()
-            kind = "refused" if one.errno == errno.ECONNREFUSED else UNANSWERED
-            again = one.errno not in (errno.EACCES, errno.EPERM)
-            return StoreFailure(words, again=again, kind=kind)
+            refused = one.errno == errno.ECONNREFUSED
+            passes = one.errno not in (errno.EACCES, errno.EPERM)
+            kind: FailureKind = "refused" if refused else "unanswered"
+            return StoreFailure(words, retryable=passes, kind=kind)
     if any(type(one).__name__.startswith(CUT) or isinstance(one, OSError) for one in chain):
-        return StoreFailure("the connection was cut", again=True, kind=UNANSWERED)
+        return StoreFailure("the connection was cut", retryable=True, kind="unanswered")
     return None
 
 

@@ -23,13 +23,14 @@ from paipa_etl.stores.buckets import bucket_and_key, key_of, url_of
 from paipa_etl.stores.failures import answered
 from paipa_etl.stores.gcs_client import shared, told
 from paipa_etl.stores.pace import moved
-from paipa_etl.stores.port import PIECE, Body, Entry, Part, StoreFailure, nothing
+from paipa_etl.stores.port import PIECE, Body, Entry, Part, StoreFailure, no_such, nothing
 
 PART_SIZE = 8 << 20  # bytes; a multiple of 256 KiB, as a resumable upload wants
 UNIT = 256 << 10
 UNFINISHED = 308
 CANCELLED = 499  # GCS's answer to the cancellation of an upload
 BOUNDARY = b"paipa-etl-9f86d081884c7d659a2feaa0c55ad015"
+ERROR = 1 << 16  # bytes of an error's text that are looked at
 LISTING = "storage#objects"
 FOREIGN = "what answers is not Google Cloud Storage: is the endpoint right?"
 CUT = "the answer was cut in its head"
@@ -65,9 +66,19 @@ class GcsObject:
             self._options.timeout,
         )
         if answer.status_code >= 300 and answer.status_code != expected:
+            failure = answered(answer.status_code, headers=answer.headers)
+            failure.code = self._reason(answer)
             answer.close()
-            raise answered(answer.status_code, headers=answer.headers)
+            raise failure
         return answer
+
+    def _reason(self, answer: Any) -> str:
+        """GCS's own name of an error, from the answer's body; empty where that has none."""
+        with suppress(StoreFailure, ValueError, LookupError, TypeError):
+            if int(answer.headers["content-length"]) <= ERROR:
+                text = told(lambda: answer.content, self._options.timeout)
+                return str(json.loads(text)["error"]["errors"][0]["reason"])
+        return ""
 
     def _bucket_url(self, kind: str = "storage") -> str:
         return f"{self._root}/{kind}/v1/b/{quote(self._bucket, '')}/o"
@@ -80,7 +91,7 @@ class GcsObject:
         with answer:
             text = told(lambda: answer.content, self._options.timeout)
         if not text:
-            raise StoreFailure(CUT, again=True)
+            raise StoreFailure(CUT, retryable=True)
         with suppress(ValueError, KeyError, TypeError):
             return take(json.loads(text))
         raise StoreFailure(FOREIGN)
@@ -89,7 +100,7 @@ class GcsObject:
         """What it means that a head lacks a line of GCS's: it was cut, if no byte follows it."""
         with answer:
             begun = told(lambda: answer.raw.read(1), self._options.timeout)
-        return StoreFailure(FOREIGN) if begun else StoreFailure(CUT, again=True)
+        return StoreFailure(FOREIGN) if begun else StoreFailure(CUT, retryable=True)
 
     # Reading
 
@@ -147,7 +158,7 @@ class GcsObject:
             self._request("GET", f"{self._root}/storage/v1/b/{quote(self._bucket, '')}").close()
         except StoreFailure as failure:
             if failure.kind == "missing":
-                raise StoreFailure("there is no such bucket", kind="missing") from None
+                raise no_such("bucket", failure) from None
             if failure.kind != "denied":  # one may write who may not look
                 raise
         return True
@@ -239,7 +250,7 @@ class GcsObject:
                 self._sent = end
                 return {}
             if not at < kept <= end:
-                raise StoreFailure("the store has kept nothing of what was sent", again=True)
+                raise StoreFailure("the store has kept nothing of what was sent", retryable=True)
             at = kept
 
     def complete(self, size: int, clobber: bool) -> None:

@@ -24,7 +24,7 @@ def told(action: Callable[[], T], timeout: float) -> T:
     try:
         return action()
     except TransportError as error:
-        failure = transport(error, timeout) or StoreFailure("no way to the tokens", again=True)
+        failure = transport(error, timeout) or StoreFailure("no way to the tokens", retryable=True)
     except GoogleAuthError as error:
         failure = StoreFailure(f"no credentials that can be used ({type(error).__name__})")
     except TooManyRedirects:

@@ -73,7 +73,7 @@ class HttpObject:
                 break
             url = self._next(url, answer)
         else:
-            raise StoreFailure(f"more than {REDIRECTS} redirects")
+            raise StoreFailure(f"more than {REDIRECTS} redirects", status=answer.status)
         if answer.status >= 400:
             answer.close()
             if self._moved and answer.status in (401, 403, 404, 410):
@@ -102,7 +102,7 @@ class HttpObject:
         answer.drain_conn()
         answer.close()
         if not target:
-            raise StoreFailure("a redirect that leads nowhere")
+            raise StoreFailure("a redirect that leads nowhere", status=answer.status)
         try:
             whole = urljoin(url, target)
             guard_url(whole)
@@ -111,11 +111,13 @@ class HttpObject:
         except ValueError:
             scheme = ""
         if not scheme:
-            raise StoreFailure("a redirect to what is not a URL")
+            raise StoreFailure("a redirect to what is not a URL", status=answer.status)
         if scheme not in ("http", "https") or (before == "https" and scheme == "http"):
-            raise StoreFailure(f"a redirect from {before} to {scheme} is not followed")
+            problem = f"a redirect from {before} to {scheme} is not followed"
+            raise StoreFailure(problem, status=answer.status)
         if names_refused(urlsplit(following).hostname or ""):
-            raise StoreFailure(f"a redirect that is not followed: {REFUSED}")
+            problem = f"a redirect that is not followed: {REFUSED}"
+            raise StoreFailure(problem, status=answer.status)
         return following
 
     # Reading
@@ -253,7 +255,7 @@ def _chunks(answer: Any, timeout: float) -> Iterator[bytes]:
             empty = False
             yield chunk
         if empty:  # so does a head look that was cut before it told a length
-            raise StoreFailure("the answer is empty, and does not say so", again=True)
+            raise StoreFailure("the answer is empty, and does not say so", retryable=True)
         whole = True
     finally:
         if whole:

@@ -135,7 +135,7 @@ class Pace:
             self._watch.calls.pop(self, None)
             _current.set(None)
             self.seconds += monotonic() - began
-        raise StoreFailure(self._problem(), again=True, kind="silent")
+        raise StoreFailure(self._problem(), retryable=True, kind="silent")
 
     def moved(self, count: int) -> None:
         """Count bytes of a body."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from paipa_etl.location import Location
 
@@ -17,21 +17,44 @@ CHUNK = 1 << 18  # bytes that a body gives at a time, at the most
 PIECE = 1 << 16  # bytes that are taken off a socket at a time, at the most
 
 
-class StoreFailure(Exception):
-    """What a store could not do.
+FailureKind = Literal[
+    "",  # none of these
+    "missing",
+    "denied",
+    "changed",  # it is not the object that it was
+    "exists",  # it was to be created
+    "beyond",  # it has no such bytes
+    "refused",  # nobody listens
+    "silent",  # or as good as that
+    "unanswered",  # the store may have carried the request out
+    "strange",  # no answer of such a store, or a cut one
+    "moved",  # the store redirects the request
+]
 
-    ``again``: it may pass, and is tried again, not before ``after`` seconds where the
-    store said so. ``kind``: "missing", "denied", "changed" (it is not the object that
-    it was), "exists" (it was to be created), "beyond" (it has no such bytes), "refused"
-    (nobody listens), "silent" (or as good as that), "unanswered" (the store may have carried
-    the request out), "strange" (no answer of such a store, or a cut one), or nothing.
+
+class StoreFailure(Exception):
+    """What a store could not do; whoever handles it reads these fields, never its text.
+
+    ``status`` is the HTTP status of the store's answer, None where there was none. ``code`` is
+    the store's own name of the error, such as ``NoSuchKey`` or ``SlowDown``; empty where it
+    gave none. ``retryable``: it may pass, and is tried again, not before ``after`` seconds
+    where the store said so.
     """
 
     def __init__(
-        self, problem: str, *, again: bool = False, after: float | None = None, kind: str = ""
+        self,
+        problem: str,
+        *,
+        status: int | None = None,
+        code: str = "",
+        retryable: bool = False,
+        after: float | None = None,
+        kind: FailureKind = "",
     ) -> None:
         super().__init__(problem)
-        self.again, self.after, self.kind = again, after, kind
+        self.status, self.code = status, code
+        self.retryable, self.after = retryable, after
+        self.kind: FailureKind = kind
 
 
 @dataclass(frozen=True)
@@ -81,13 +104,19 @@ class Body:
             raise
         if not self.begun and (self.size or self.end):
             self.close()
-            raise StoreFailure("the answer was cut before its first byte", again=True)
+            raise StoreFailure("the answer was cut before its first byte", retryable=True)
 
     def close(self) -> None:
         """Take no more of it."""
         close = getattr(self.chunks, "close", None)
         if close is not None:
             close()
+
+
+def no_such(container: str, failure: StoreFailure) -> StoreFailure:
+    """The failure for a bucket or a container that a look at it did not find."""
+    problem = f"there is no such {container}"
+    return StoreFailure(problem, status=failure.status, code=failure.code, kind="missing")
 
 
 def nothing(found: Entry, failure: StoreFailure) -> Body:

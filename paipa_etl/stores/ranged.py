@@ -132,7 +132,8 @@ class Fetch:
                 if failure is None:
                     return
                 if at and self._stamp is None:
-                    failure = StoreFailure(f"{failure}; what has no ETag cannot be continued")
+                    problem = f"{failure}; what has no ETag cannot be continued"
+                    failure = StoreFailure(problem, status=failure.status, code=failure.code)
                 attempts.failed(failure)
 
     def _ask(self, at: int, stop: int | None) -> Body:
@@ -186,6 +187,6 @@ def _gathered(chunks: Iterator[bytes]) -> Bytes:
 
 def _check_end(at: int, stop: int | None) -> None:
     if stop is not None and at < stop:
-        raise StoreFailure(f"the answer ended {stop - at:,} bytes too early", again=True)
+        raise StoreFailure(f"the answer ended {stop - at:,} bytes too early", retryable=True)
     if stop is not None and at > stop:
         raise StoreFailure(f"the answer was {at - stop:,} bytes too long")

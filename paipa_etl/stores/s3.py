@@ -14,7 +14,7 @@ from paipa_etl.location import Location
 from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.buckets import bucket_and_key, key_of, url_of
 from paipa_etl.stores.pace import Outgoing, allow, moved
-from paipa_etl.stores.port import PIECE, Body, Entry, Part, StoreFailure, Upload, nothing
+from paipa_etl.stores.port import PIECE, Body, Entry, Part, StoreFailure, Upload, no_such, nothing
 from paipa_etl.stores.s3_client import LACKING, shared, told
 
 PART_SIZE = 5 << 20  # bytes of a part, the least that S3 takes
@@ -101,7 +101,7 @@ class S3Object:
         else:
             chunks = _chunks(found["Body"], self._options.timeout)
             return Body(chunks, first, end, size, etag, part or end <= (stop or end))
-        raise self._explained(StoreFailure(LACKING, again=True, kind="strange"))
+        raise self._explained(StoreFailure(LACKING, retryable=True, kind="strange"))
 
     def _get(self, start: int, stop: int, stamp: str | None) -> Any:
         """The answer to a request for a range, in boto3's words."""
@@ -141,7 +141,7 @@ class S3Object:
             self._call("head_bucket")
         except StoreFailure as failure:
             if failure.kind == "missing":
-                raise StoreFailure("there is no such bucket", kind="missing") from None
+                raise no_such("bucket", failure) from None
             if failure.kind != "denied":  # one may write who may not look
                 raise
         return True
@@ -205,7 +205,7 @@ class S3Object:
             )
             etag = done.get("ETag") or self.stat().stamp or ""
         except StoreFailure as failure:
-            if "NoSuchUpload" not in str(failure) and failure.kind != "changed":
+            if failure.code != "NoSuchUpload" and failure.kind != "changed":
                 raise
             etag = self._published(size, str(failure))
         self._upload = None

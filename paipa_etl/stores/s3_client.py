@@ -39,7 +39,7 @@ def told(action: Callable[[], T], timeout: float) -> T:
     except RecursionError:  # it asks for the bucket's region, is redirected, and asks for it
         failure = StoreFailure(ELSEWHERE)
     except (KeyError, ResponseParserError):
-        failure = StoreFailure(LACKING, again=True, kind="strange")
+        failure = StoreFailure(LACKING, retryable=True, kind="strange")
     except (OSError, BotoCoreError, HTTPError, EOFError, ValueError) as error:
         failure = transport(error, timeout) or _unsent(error)
     raise failure
@@ -47,9 +47,11 @@ def told(action: Callable[[], T], timeout: float) -> T:
 
 def refused(status: int, code: str, message: str, headers: Mapping[str, str]) -> StoreFailure:
     """What an answer of S3's means that is an error; some codes may pass, whatever their status."""
-    if code in CODES and status not in AGAIN:
-        status = 503
-    return answered(status, "" if code.isdigit() else code, message, headers)
+    busy = code in CODES and status not in AGAIN
+    named = "" if code.isdigit() else code
+    failure = answered(503 if busy else status, named, message, headers)
+    failure.status = status or None
+    return failure
 
 
 def _unsent(error: Exception) -> StoreFailure:

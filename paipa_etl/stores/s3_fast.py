@@ -113,7 +113,7 @@ class Bucket:
         told(lambda: answer.raw.read(ERROR), self._timeout)
         answer.raw.close()
         if "etag" not in answer.headers:
-            raise StoreFailure(LACKING, again=True, kind="strange")
+            raise StoreFailure(LACKING, retryable=True, kind="strange")
 
     def _sent(self, verb: str, key: str, headers: Mapping[str, str], body: Any) -> Any:
         """The answer to a signed request; one that is an error is a failure."""
@@ -144,7 +144,7 @@ class Bucket:
         answer.raw.close()
         if status < 400:
             self.moved = True
-            return StoreFailure(ELSEWHERE, kind="moved")
+            return StoreFailure(ELSEWHERE, status=status, kind="moved")
         code, message = (
             found and found[1].decode() for found in (CODE.search(text), MESSAGE.search(text))
         )

@@ -111,17 +111,19 @@ class Server:
         }
         for kind, failure in known.items():
             if isinstance(error, kind):
+                failure.code = _code_of(error)
                 return failure
         lost = (asyncssh.SFTPConnectionLost, asyncssh.SFTPNoConnection, asyncssh.DisconnectError)
         if isinstance(error, (TimeoutError, asyncio.TimeoutError)):
             self._give_up()
-            return StoreFailure(f"silent for {self._timeout:g} seconds", again=True)
+            return StoreFailure(f"silent for {self._timeout:g} seconds", retryable=True)
         if isinstance(error, (*lost, OSError)):
             self._give_up()
             failed = transport(error, self._timeout)
-            return failed or StoreFailure("the connection was cut", again=True)
+            return failed or StoreFailure("the connection was cut", retryable=True)
         if isinstance(error, asyncssh.SFTPError):
-            return StoreFailure(f"the server refused ({type(error).__name__})")
+            problem = f"the server refused ({type(error).__name__})"
+            return StoreFailure(problem, code=_code_of(error))
         return StoreFailure(f"the request could not be made ({type(error).__name__})")
 
     def _give_up(self) -> None:
@@ -138,6 +140,15 @@ class Server:
                 self._loop.submit(_closed(connection, wait=True)).result(1)
         self._loop.close()
         self._loop.join()
+
+
+def _code_of(error: Exception) -> str:
+    """The protocol's name of an SFTP error, such as ``FX_NO_SUCH_FILE``; empty for any other."""
+    if not isinstance(error, library().SFTPError):
+        return ""
+    names = vars(importlib.import_module("asyncssh.constants")).items()
+    codes = (name for name, value in names if name.startswith("FX_") and value == error.code)
+    return next(codes, "")
 
 
 async def _closed(connection: Any, wait: bool = False) -> None:
