@@ -16,7 +16,7 @@ from paipa_etl.codecs import Codec
 from paipa_etl.codecs.members import POINTS, MemberDecoder
 from paipa_etl.formats import by_name
 from paipa_etl.formats.batch import decoded
-from paipa_etl.formats.blocks import BLOCK, DECODED_BLOCK, Position
+from paipa_etl.formats.blocks import BLOCK, DECODED_BLOCK, Limits, Position
 from paipa_etl.location import parse
 from paipa_etl.run import Run
 from paipa_etl.sources.files import FileSource
@@ -136,6 +136,20 @@ def test_decoding_from_the_restart_of_every_block_gives_the_rest_of_the_file(
     path = tmp_path / f"in.jsonl{SUFFIXES[codec]}"
     path.write_bytes(file.encoded)
     check(file, [*positions(FileSource((parse(path),)), size)])
+
+
+@pytest.mark.parametrize("codec", SUFFIXES)
+def test_a_reader_that_goes_on_at_a_position_cuts_the_rest(codec: str, tmp_path: Path) -> None:
+    file = file_of(codec, SHAPES["a byte order mark"])
+    path = tmp_path / f"in.jsonl{SUFFIXES[codec]}"
+    path.write_bytes(file.encoded)
+    for _, position, _ in positions(FileSource((parse(path),)), DECODED_BLOCK):
+        reader = by_name("jsonl").reader(None, Limits(), position)
+        blocks = [*reader.cut([decode_from(file, position)])]
+        same = b"".join(block.data for block in blocks) == file.text[position.offset :]
+        assert same, position
+        assert blocks[0].position.offset == position.offset
+        assert blocks[-1].position.offset + len(blocks[-1].data) == len(file.text)
 
 
 @SIZES

@@ -14,8 +14,12 @@ from test_debugger import Hands, seen
 
 from paipa_etl import Pipeline, combine_pipeline, read, steps
 from paipa_etl.debugger import Debugger, QueueView, StepView, View
+from paipa_etl.debugger.observed import steps_of
 from paipa_etl.debugger.verdict import judge
 from paipa_etl.debugger.view import QueueRole
+from paipa_etl.metering.plan import Plan, PlanStep
+from paipa_etl.metering.watch import Watch
+from paipa_etl.run import Run
 
 COUNTS: dict[str, Any] = {"read": 1_000, "written": 1_000}
 UNPLACED: dict[str, Any] = {"giver_place": -1, "taker_place": -1}
@@ -303,6 +307,16 @@ def test_no_two_steps_have_the_same_name() -> None:
         plan.append(work)
     names = [line.name for line in seen(Pipeline(range(3), plan, [])).steps]
     assert len({*names}) == len(names) == 6
+
+
+def test_a_source_a_step_and_a_sink_of_one_name_are_told_apart() -> None:
+    plan = Plan("-  (jsonl)", (PlanStep("-  (jsonl)"),), "-  (jsonl)")
+    run = Run()
+    run.counts.add_step("-  (jsonl)")
+    watch = Watch()
+    names = [line.name for line in steps_of(watch, run, plan, run.report())]
+    watch.memory.close()
+    assert names == ["-  (jsonl)", "-  (jsonl) (1)", "-  (jsonl) (output)"]
 
 
 def test_a_throttle_of_a_real_pipeline_is_told_to_be_slow() -> None:

@@ -42,6 +42,7 @@ def steps_of(watch: Watch, run: Observed, plan: Plan, report: Report) -> list[St
         views.append(_step(watch, counts[place], step, planned))
         views[-1].name = names[counts[place]]
     views.append(_sink(watch, run, plan, report))
+    views[-1].name = names[SINK]
     if len(views) > 2:
         views[-1].records_in = views[-2].records_out
     if plan.transfers > 1:
@@ -53,9 +54,11 @@ def steps_of(watch: Watch, run: Observed, plan: Plan, report: Report) -> list[St
 def names_of(run: Observed, plan: Plan) -> dict[Owner, str]:
     """What everyone is called; the second step of a name with its number among all.
 
-    No step has the name of another line, whatever its function is called.
+    No two have the same name, whatever a function is called, and where a run reads ``-`` and
+    writes ``-``.
     """
-    names: dict[Owner, str] = {SOURCE: plan.source, SINK: plan.sink}
+    sink = plan.sink if plan.sink != plan.source else f"{plan.sink} (output)"
+    names: dict[Owner, str] = {SOURCE: plan.source, SINK: sink}
     for number, count in enumerate(run.counts.steps, 1):
         name = unnumbered = shown(count.name, NAME)
         while name in names.values():
