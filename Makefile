@@ -24,6 +24,7 @@ soak: $(VENV)/.installed-test
 
 bench: $(VENV)/.installed-bench
 	$(BIN)/python benchmarks/compare.py
+	$(BIN)/python benchmarks/pairs.py
 	$(BIN)/python benchmarks/threads.py
 	$(BIN)/python benchmarks/debugger.py
 	$(BIN)/python benchmarks/stores.py
