@@ -65,12 +65,18 @@ class GcsObject:
             lambda: send(verb, url, timeout=timeout, stream=True, allow_redirects=False, **words),
             self._options.timeout,
         )
-        if answer.status_code >= 300 and answer.status_code != expected:
+        if answer.status_code < 300 or answer.status_code == expected:
+            return answer
+        failure = self._refused(answer)
+        del answer  # its connection would last as long as the failure's traceback
+        raise failure
+
+    def _refused(self, answer: Any) -> StoreFailure:
+        """What an answer that is an error means; it is closed."""
+        with answer:
             failure = answered(answer.status_code, headers=answer.headers)
             failure.code = self._reason(answer)
-            answer.close()
-            raise failure
-        return answer
+        return failure
 
     def _reason(self, answer: Any) -> str:
         """GCS's own name of an error, from the answer's body; empty where that has none."""
