@@ -49,7 +49,8 @@ class Signals:
 
     Where that is lost, as in a callback of the cyclic collector, it is raised again. It is not
     raised once publishing has begun, nor when the run is ``over``. SIGINT after the
-    first signal ends the process at once; another SIGTERM or SIGHUP changes nothing.
+    first signal ends the process at once, unless the run is over by then; another SIGTERM or
+    SIGHUP changes nothing.
     """
 
     def __init__(self) -> None:
@@ -57,6 +58,8 @@ class Signals:
         self.over = False
         """Whether the run has ended: its exit code is known."""
         self._first: int | None = None
+        self._is_late = False
+        """Whether another interrupt came when the run was over: one more ends the process."""
         self._raised = False
         self._tries = itertools.count()
 
@@ -71,7 +74,7 @@ class Signals:
         if number != signal.SIGALRM:
             if self._first is not None:
                 if number == signal.SIGINT:
-                    self._end_at_once()
+                    self._interrupted_again()
                 return
             self._first = number
         assert self._first is not None
@@ -94,6 +97,13 @@ class Signals:
             self._try_again()
         else:
             sys.__unraisablehook__(lost)
+
+    def _interrupted_again(self) -> None:
+        """End the process; where the run is over it ends by itself, and says how the run ended."""
+        if self.over and not self._is_late:
+            self._is_late = True
+        else:
+            self._end_at_once()
 
     def _end_at_once(self) -> NoReturn:
         state = IN_DOUBT if self.publication.is_publishing else LEFT_OVER

@@ -79,15 +79,15 @@ class Ceph:
         self._run("ceph-mon", "--mkfs", "-i", "a", "--monmap", self._place / "monmap",
                   "--keyring", self._place / "keyring")  # fmt: skip
         self._daemon("ceph-mon", "-i", "a")
-        until(lambda: self._asks("-s"), "the monitor")
+        self._until(lambda: self._asks("-s"), "the monitor")
         self._daemon("ceph-mgr", "-i", "x")
         disk = str(uuid.uuid4())
         self._run("ceph", "osd", "new", disk)
         self._run("ceph-osd", "-i", "0", "--mkfs", "--osd-uuid", disk)
         self._daemon("ceph-osd", "-i", "0")
-        until(lambda: self._asks("osd", "stat", says=b"1 up"), "the disk")
+        self._until(lambda: self._asks("osd", "stat", says=b"1 up"), "the disk")
         self._daemon("radosgw", "-n", "client.rgw")
-        until(answers, "the gateway", 90)
+        self._until(answers, "the gateway", 90)
         keys = (f"--access-key={KEY}", f"--secret-key={SECRET}")
         words = ("user", "create", "--uid=test", "--display-name=test", *keys)
         self._run("radosgw-admin", "-n", "client.rgw", *words)
@@ -119,6 +119,16 @@ class Ceph:
         command = [words[0], "-f", "-c", str(self._place / "ceph.conf"), *words[1:]]
         with log:
             self._daemons.append(subprocess.Popen(command, stdout=log, stderr=log, cwd=self._place))
+
+    def _until(self, holds: Callable[[], bool], what: str, seconds: float = 60) -> None:
+        """Wait until something holds; no longer than the daemons live."""
+
+        def alive() -> bool:
+            return all(daemon.poll() is None for daemon in self._daemons)
+
+        until(lambda: not alive() or holds(), what, seconds)
+        if not alive():
+            raise RuntimeError(f"a daemon ended before {what} answered: is a port taken?")
 
     def stop(self) -> None:
         """End the daemons, the gateway first."""

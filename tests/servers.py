@@ -197,14 +197,20 @@ def ceph_gateway(place: Path) -> Iterator[Place]:
     if not ceph.enough_memory():
         pytest.skip("a Ceph node takes 2 GB of memory")
     needs("radosgw", "radosgw", "ceph-mon", "ceph-mgr", "ceph-osd", "ceph-common")
-    port = free_port()
-    node = ceph.Ceph(place / "ceph", port, free_port())
-    try:
-        node.start(lambda: answers(port))
-        yield s3_place("ceph", port, ceph.KEY, ceph.SECRET)
-    finally:
-        node.stop()
-        shutil.rmtree(place / "ceph", ignore_errors=True)
+    for attempt in reversed(range(3)):
+        port = free_port()
+        node = ceph.Ceph(place / "ceph", port, free_port())
+        try:
+            node.start(lambda port=port: answers(port))  # type: ignore[misc]
+        except RuntimeError:  # another program has taken one of the ports meanwhile
+            if not attempt:
+                raise
+        else:
+            yield s3_place("ceph", port, ceph.KEY, ceph.SECRET)
+            break
+        finally:
+            node.stop()
+            shutil.rmtree(place / "ceph", ignore_errors=True)
 
 
 # The other clouds
