@@ -190,6 +190,27 @@ def test_a_pipe_that_was_nonblocking_for_a_moment_is_read_to_its_end() -> None:
         assert list(read(file)) == RECORDS
 
 
+class Filling(io.FileIO):
+    """A pipe that was non-blocking and empty for a moment, and has bytes when it is looked at."""
+
+    def __init__(self, descriptor: int, into: int) -> None:
+        super().__init__(descriptor)
+        self._into: int | None = into
+
+    def readinto(self, buffer: Any) -> Any:
+        if self._into is None:
+            return super().readinto(buffer)
+        into, self._into = self._into, None
+        os.write(into, b"1\n2\n")
+        os.close(into)
+        return None
+
+
+def test_bytes_that_come_behind_a_look_are_no_end() -> None:
+    with io.BufferedReader(Filling(*os.pipe())) as file:
+        assert list(read(file)) == [1, 2]
+
+
 class Nothing(io.RawIOBase):
     """A raw file that has nothing, and no descriptor."""
 

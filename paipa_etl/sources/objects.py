@@ -85,23 +85,20 @@ class _Reader:
         """What ``b""`` from ``read1`` means: the end, or nothing yet."""
         descriptor = file_descriptor(self._file)
         if descriptor is not None:
-            if self._is_open_pipe(descriptor):
-                raise NotReady(select.POLLIN)
-            if os.get_blocking(descriptor):
+            if self._is_pipe(descriptor):
+                # Whether it is blocking does not tell: another process may have made it so since.
+                # Nor does its being ready: bytes may have come since. To read it does not wait then.
+                if not Readiness(descriptor, select.POLLIN).wait(0):
+                    raise NotReady(select.POLLIN)
+            elif os.get_blocking(descriptor):
                 return b""
         return self._call(self._file.read, 1)  # of an empty buffer: None, or the end, or a byte
 
-    def _is_open_pipe(self, descriptor: int) -> bool:
-        """Whether a pipe has neither bytes nor an end.
-
-        Its mode alone does not tell: another process may have made it blocking again since.
-        """
+    def _is_pipe(self, descriptor: int) -> bool:
         if not isinstance(self._file.raw, io.FileIO):
             return False
         mode = os.fstat(descriptor).st_mode
-        if not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)):
-            return False
-        return not Readiness(descriptor, select.POLLIN).wait(0)
+        return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
     def _call(self, read: Any, size: int) -> bytes:
         try:
