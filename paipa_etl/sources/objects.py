@@ -86,8 +86,8 @@ class _Reader:
         descriptor = file_descriptor(self._file)
         if descriptor is not None:
             if self._is_pipe(descriptor):
-                # Whether it is blocking does not tell: another process may have made it so since.
-                # Nor does its being ready: bytes may have come since. To read it does not wait then.
+                # Its mode does not tell: another process may have made it blocking since. Nor does
+                # it tell that it is ready: bytes may have come since. Then a read does not wait.
                 if not Readiness(descriptor, select.POLLIN).wait(0):
                     raise NotReady(select.POLLIN)
             elif os.get_blocking(descriptor):
