@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from paipa_etl.formats import _scan_python as plain
-from paipa_etl.formats.blocks import MAX_RECORD, cut_lines, split_lines
-from paipa_etl.formats.json_text import decode_all, encode_line
+from paipa_etl.formats.blocks import BLOCK, MAX_RECORD, Limits, LineReader, split_lines
+from paipa_etl.formats.json_text import decode, encode_line
 
 SAMPLE = Path(__file__).resolve().parent.parent / "fixtures" / "events.jsonl.gz"
 LEAST = 1.5  # below this the kernel goes: the plain form is there anyway
@@ -34,7 +34,7 @@ def main() -> int:
         print("The kernel is not compiled: nothing to compare.", file=sys.stderr)
         return 2
     blocks = blocks_of(args.file)
-    records = [record for block in blocks for record in decode_all(split_lines(block), block)]
+    records = [decode(line) for block in blocks for line in split_lines(block)]
     size = sum(map(len, blocks))
     print(f"{size / 1e6:.1f} MB in {len(blocks)} blocks, {len(records):,} records\n")
     print("| function | compiled MB/s | plain MB/s | ratio |\n|---|---:|---:|---:|")
@@ -42,7 +42,7 @@ def main() -> int:
     written = [(encode_line(record), record) for record in records]
     jobs: tuple[tuple[str, Sequence[Any]], ...] = (
         ("count_valid", [(block,) for block in blocks]),
-        ("has_long_number", [(block,) for block in blocks]),
+        ("needs_care", [(block,) for block in blocks]),
         ("holds_nan", written),
         ("is_finite", [(record,) for record in records]),
     )
@@ -61,7 +61,7 @@ def blocks_of(path: Path) -> list[bytes]:
     import gzip
 
     with gzip.open(path) as file:
-        return [block.data for block in cut_lines([file.read()], MAX_RECORD)]
+        return [block.data for block in LineReader(Limits(MAX_RECORD, BLOCK)).cut([file.read()])]
 
 
 def timed(functions: Sequence[Function], items: Sequence[Any], rounds: int) -> list[float]:

@@ -1,12 +1,12 @@
-"""What a Python function on every record costs beside the best loops by hand, in pairs of runs.
+"""Compare ``--map`` with the best hand-written loops: CPU seconds, measured in pairs of runs.
 
-    python benchmarks/pairs.py                # nine pairs of each size of record, about 4 minutes
+    python benchmarks/pairs.py                # nine pairs for each size of record, about 4 minutes
     python benchmarks/pairs.py --pairs 15 --records 300000
 
-Each way is a process of its own that reads plain JSON Lines and writes plain JSON Lines. In a pair,
-ourselves and every loop run once, in turn. Two figures are printed of each: the CPU seconds of the
-work alone (all threads, without start and imports), and those of the whole process. Ratios are the
-medians of the pairs' ratios. Ends with 1 where a must is not met.
+Each implementation runs in its own process, reads uncompressed JSON Lines and writes uncompressed
+JSON Lines. In a pair, paipa-etl and every loop run once, one after the other. The tables show the
+CPU seconds of the work (all threads, without start-up and imports) and of the whole process. A
+ratio is the median of the ratios of all pairs. The exit code is 1 when a must is not met.
 """
 
 import argparse
@@ -38,7 +38,7 @@ def double(record: dict[str, Any]) -> dict[str, Any]:
 FUNCTIONS: dict[str, Callable[[Any], Any]] = {"long": clean, "short": double}
 
 
-# ---- the ways ------------------------------------------------------------------------------------
+# ---- the implementations -------------------------------------------------------------------------
 
 
 def ours(source: str, out: str, function: Callable[[Any], Any]) -> None:
@@ -77,21 +77,22 @@ def hand_bytearray(source: str, out: str, function: Callable[[Any], Any]) -> Non
     """Blocks, split into lines; results are appended to a bytearray."""
     import orjson
 
-    loads, dumps, end = orjson.loads, orjson.dumps, orjson.OPT_APPEND_NEWLINE
-    with open(out, "wb") as target:
-        for lines in blocks(source):
-            encoded = bytearray()
-            for line in lines:
-                encoded += dumps(function(loads(line)), None, end)
-            target.write(encoded)
+    append_results(source, out, function, orjson.loads)
 
 
 def hand_msgspec(source: str, out: str, function: Callable[[Any], Any]) -> None:
     """As ``hand_bytearray``; msgspec decodes."""
     import msgspec
+
+    append_results(source, out, function, msgspec.json.Decoder().decode)
+
+
+def append_results(
+    source: str, out: str, function: Callable[[Any], Any], loads: Callable[[bytes], Any]
+) -> None:
+    """Decode each line, call the function, append the encoded result to the block's bytearray."""
     import orjson
 
-    loads = msgspec.json.Decoder().decode
     dumps, end = orjson.dumps, orjson.OPT_APPEND_NEWLINE
     with open(out, "wb") as target:
         for lines in blocks(source):
@@ -124,7 +125,7 @@ IMPORTS = {ours: "paipa_etl paipa_etl.pipeline orjson msgspec", hand_msgspec: "o
 
 
 def one(name: str, size: str, source: str, out: str) -> None:
-    """Carry out one way in this process, and print the CPU seconds of its work."""
+    """Run one implementation in this process and print the CPU seconds of its work."""
     way = globals()[name]
     for module in IMPORTS.get(way, "orjson").split():
         __import__(module)
@@ -134,7 +135,7 @@ def one(name: str, size: str, source: str, out: str) -> None:
 
 
 def cost(way: Way, size: str, source: Path, out: Path) -> tuple[float, float]:
-    """The CPU seconds of a way's work, and of its whole process."""
+    """The CPU seconds of the work of an implementation, and of its whole process."""
     import resource
 
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -146,7 +147,7 @@ def cost(way: Way, size: str, source: Path, out: Path) -> tuple[float, float]:
 
 
 def compare(size: str, source: Path, folder: Path, pairs: int) -> bool:
-    """Run the pairs of one size of record and print the table; whether the must is met."""
+    """Run all pairs for one size of record and print the table; returns whether the must is met."""
     costs: dict[Way, list[tuple[float, float]]] = {way: [] for way in WAYS}
     for number in range(pairs + 1):
         for way in WAYS:
@@ -172,7 +173,7 @@ def compare(size: str, source: Path, folder: Path, pairs: int) -> bool:
 
 
 def ratio(costs: dict[Way, list[tuple[float, float]]], way: Way, kind: int) -> float:
-    """The median of ours over theirs, pair by pair."""
+    """The median, over the pairs, of the CPU seconds of paipa-etl divided by those of a loop."""
     pairs = zip(costs[ours], costs[way], strict=True)
     return median(mine[kind] / theirs[kind] for mine, theirs in pairs)
 

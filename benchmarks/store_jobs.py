@@ -89,7 +89,6 @@ PLACES_HERE = {
     **PLACES,
     "peers": str(HERE / "store_peers.py"),
     "data": str(HERE / "store_data.py"),
-    "without": str(HERE / "store_without.py"),
 }
 COPY_OUT = f"{S3}/copied/out.jsonl.gz"
 MANY_PATHS = f"'{S3}/in/*.jsonl' '{S3}/out/{{{{stem}}}}.jsonl' --transfers 64"

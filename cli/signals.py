@@ -59,7 +59,7 @@ class Signals:
         """Whether the run has ended: its exit code is known."""
         self._first: int | None = None
         self._is_late = False
-        """Whether another interrupt came when the run was over: one more ends the process."""
+        """Whether an interrupt was ignored after the end of the run; the next one ends the process."""
         self._raised = False
         self._tries = itertools.count()
 
@@ -99,7 +99,7 @@ class Signals:
             sys.__unraisablehook__(lost)
 
     def _interrupted_again(self) -> None:
-        """End the process; where the run is over it ends by itself, and says how the run ended."""
+        """End the process; after the end of the run, only the next such interrupt does."""
         if self.over and not self._is_late:
             self._is_late = True
         else:

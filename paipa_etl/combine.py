@@ -42,7 +42,7 @@ def _iterate(plan: Pipeline, debugger: Debugger | None) -> Iterator[Any]:
         return serial.records(plan.source, plan.steps, run)
 
     def described() -> Plan:
-        return replace(plan.described(plan.steps), sink="whoever takes the records")
+        return replace(plan.described(plan.steps), sink="the consumer of the records")
 
     watching = run.watch.watching(run, described, thread=False)
     return serial.records(plan.source, plan.steps, run, watching=watching)

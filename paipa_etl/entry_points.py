@@ -1,7 +1,7 @@
 """Entry points: formats, codecs and stores that other installed packages add to the tables.
 
-A table asks here only for a name that nobody has registered, so that a run with built-in names
-neither imports ``importlib.metadata`` nor looks through what is installed.
+A table calls ``load`` only for a name that is not registered. A run that uses built-in names only
+neither imports ``importlib.metadata`` nor reads the metadata of installed packages.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ GROUPS = (FORMATS, CODECS, STORES)
 
 _lock = forks.reentrant_lock()
 _installed: dict[tuple[str, str], list[EntryPoint]] | None = None
-"""By group and name, without those that are loaded; None until somebody asks."""
+"""Entry points that are not loaded yet, by group and name; None before the first ``load``."""
 
 
 def load(group: str, name: str, table: Container[str] | None = None) -> None:
@@ -40,7 +40,7 @@ def load(group: str, name: str, table: Container[str] | None = None) -> None:
 
 
 def forget() -> None:
-    """Have what is installed read again; for a process whose ``sys.path`` has changed."""
+    """Read the installed packages again at the next ``load``, after a change of ``sys.path``."""
     global _installed
     with _lock:
         _installed = None

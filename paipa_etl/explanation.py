@@ -25,11 +25,11 @@ from paipa_etl.stores import COMMON, StoreOptions
 class Explanation:
     """How a plan runs when ``Pipeline.run()`` carries it out.
 
-    ``core`` is "generators" or "threads", ``reason`` says why. ``task`` are the steps that one
-    loop over each block of the input carries out, if there are any. ``way`` says how records
-    get from a file to a file in the generator core; None elsewhere. ``raw`` says whether
-    records are written as the bytes they came as, and ``raw_reason`` why, or why not.
-    ``options`` are those that differ from their defaults, by name.
+    ``core`` is "generators" or "threads", and ``reason`` says why. ``task`` names the steps that
+    are fused into one loop over each block. ``way`` is how the generator core processes a plan
+    from file to file, and None for every other plan. ``raw`` says whether records are written as
+    their original bytes, and ``raw_reason`` why or why not. ``options`` are pairs of a name and a
+    value, for each option that differs from its default.
     """
 
     core: str
@@ -111,7 +111,7 @@ def _threads(
 ) -> Iterator[ThreadGroup]:
     """The threads of the run. Stores and resources may start more: see docs/stores.md."""
     if isinstance(source, FileSource) and (
-        source.read_ahead or (run.threads and source.is_waited_for)
+        source.read_ahead or (run.threads and source.needs_reading_thread)
     ):
         yield ThreadGroup("read-ahead", 1, "reads and decompresses the input")
     yield from groups

@@ -20,8 +20,8 @@ def held_back() -> Generator[None, None, None]:
 
     Handlers run in the main thread only, so other threads need nothing. No signal is blocked:
     a thread that starts in the block, and every process that such a thread starts, has the mask
-    of the thread that starts it. The block must be short, and wait for nobody's code: another
-    thread that forks waits for its end.
+    of the thread that starts it. The block must be short and must not wait
+    for user code: a fork in another thread waits for the end of the block.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -62,7 +62,7 @@ class _Keeper:
         self._patient = patient
         self._handlers: dict[int, Callable[[int, FrameType | None], Any] | int] = {}
         self._arrived: list[tuple[int, FrameType | None, int]] = []
-        """Signals, where they came, and to which process: a forked child has a copy."""
+        """Signal number, frame, and process that received the signal: a forked child has a copy."""
 
     def take_over(self) -> None:
         """Replace the handlers. Only the main thread has any."""
@@ -118,15 +118,16 @@ class _Keeper:
 _active: list[_Keeper] = []
 _no_fork = threading.RLock()
 _forking = threading.local()
-FORK_WAITS = 5.0  # seconds that a fork waits at most
+FORK_TIMEOUT = 5.0  # seconds, the longest wait of a fork
 
 
 def _before_fork() -> None:
-    """Wait until no handlers are replaced: a child that is sent a signal at once would lose it.
+    """Wait until no handlers are replaced.
 
-    CPython drops what arrives in a child before its first instruction, where a handler is set.
+    CPython drops a signal that arrives in a forked child before the child's first instruction if a
+    Python handler is set. Without the wait, ``SIGTERM`` would not end such a child.
     """
-    _forking.waited = _no_fork.acquire(timeout=FORK_WAITS)
+    _forking.waited = _no_fork.acquire(timeout=FORK_TIMEOUT)
 
 
 def _after_fork_in_parent() -> None:

@@ -153,7 +153,7 @@ class Pipeline:
         return run.report()
 
     def described(self, steps: tuple[Step, ...]) -> Plan:
-        """What a watch is told about the plan; ``steps`` are those that are carried out."""
+        """The plan as the debugger needs it; ``steps`` are the steps that run."""
         described = tuple(PlanStep(str(step), workers_of(step), step.paced) for step in steps)
         codec = self.sink.output_codec if isinstance(self.sink, FileSink) else None
         name = codec.name if codec else ""

@@ -18,12 +18,12 @@ compiled = pytest.importorskip("paipa_etl.runners._fill", reason="installed with
 FORMS = [pytest.param(_fill_python, id="plain"), pytest.param(compiled, id="compiled")]
 GONE = object()
 KINDS = ["good", "slow", "none", "broken", "failing", "dropped", "unencodable"]
-"""What becomes of a raw record: "broken" and what ``failed`` raises end the loop."""
+"""Kinds of raw records; a "broken" one ends the loop."""
 
 
 @dataclass
 class Work:
-    """Functions for a loop that note their calls; ``ends`` are the failures that are raised."""
+    """Functions that record their calls; ``ends`` are the kinds of failures that are raised."""
 
     ends: frozenset[str]
 
@@ -75,7 +75,7 @@ class Work:
 def carried_out(form: Any, raws: list[bytes], ends: frozenset[str], limit: int, raw: bool) -> Any:
     """The pieces, what was raised, the calls, and how many raw records were taken."""
     work = Work(ends)
-    loop = _fill_python.Loop(
+    functions = _fill_python.RecordFunctions(
         decode=work.decode,
         decode_slowly=work.decode_slowly,
         call=work.call,
@@ -86,15 +86,15 @@ def carried_out(form: Any, raws: list[bytes], ends: frozenset[str], limit: int, 
         after=b"\n",
         gone=GONE,
     )
-    rows, filling, pieces, raised = iter(raws), form.Filling(limit), [], None
+    rows, builder, pieces, raised = iter(raws), form.PieceBuilder(limit), [], None
     first = work.first
     try:
-        while form.fill(loop, rows, filling, first):
-            pieces.append(filling.take())
+        while form.fill(functions, rows, builder, first):
+            pieces.append(builder.take())
             first = work.call
     except Exception as error:
         raised = repr(error)
-    pieces.append(filling.take())
+    pieces.append(builder.take())
     return pieces, raised, work.calls, rows.__length_hint__()
 
 
@@ -116,26 +116,26 @@ def test_both_forms_do_the_same(
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_record_of_any_size_is_in_one_piece(form: Any) -> None:
-    filling, sizes = form.Filling(100), (0, 99, 1 << 20, 50, 1 << 22)
+    builder, sizes = form.PieceBuilder(100), (0, 99, 1 << 20, 50, 1 << 22)
     for size in sizes:
-        filling.add(b"[", b"x" * size, b"]")
-    data, count = filling.take()
+        builder.add(b"[", b"x" * size, b"]")
+    data, count = builder.take()
     assert (bytes(data), count) == (
         b"".join(b"[" + b"x" * n + b"]" for n in (0, 99, 1 << 20, 50, 1 << 22)),
         5,
     )
-    assert filling.take() == (bytearray(), 0)
+    assert builder.take() == (bytearray(), 0)
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_piece_that_was_taken_is_not_changed(form: Any) -> None:
-    filling = form.Filling(10)
-    assert filling.add(b"", b"0123456789", b"\n")
-    data, _ = filling.take()
+    builder = form.PieceBuilder(10)
+    assert builder.add(b"", b"0123456789", b"\n")
+    data, _ = builder.take()
     kept = memoryview(data)  # while it is exported, to resize it would fail
-    filling.add(b"", b"abc", b"\n")
+    builder.add(b"", b"abc", b"\n")
     assert bytes(kept) == b"0123456789\n"
-    assert filling.take() == (bytearray(b"abc\n"), 1)
+    assert builder.take() == (bytearray(b"abc\n"), 1)
 
 
 def test_the_plain_form_serves_where_there_is_no_other() -> None:

@@ -117,7 +117,7 @@ class MemberDecoder:
         self._zeros = 0
         self._member = self._start()
         if self._restarts and self._restarts[-1].decoded == self.decoded:
-            self._restarts.pop()  # the member before is empty: nobody need decode it
+            self._restarts.pop()  # the previous member is empty: decoding can start here
         self.restart = Restart(self.encoded, self.decoded)
         self._restarts.append(self.restart)
 

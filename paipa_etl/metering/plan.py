@@ -1,6 +1,6 @@
-"""What a watch is told about the plan of a run: names to display, and facts beside them.
+"""The plan of a run as the debugger needs it: names to display, and facts in typed fields.
 
-A name may hold any text; nobody reads facts out of it.
+A name may hold any text; no code reads facts out of a name.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ class PlanStep:
 
     name: str
     workers: int = 0
-    """0: it runs in the thread of its neighbours."""
+    """0: the step runs in the thread of the steps around it."""
     paced: bool = False
-    """Whether it waits in order to keep a rate that the user set."""
+    """Whether the step waits to keep a rate that the user set."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Plan:
     sink_codec: str = ""
     """The name of the codec of the output; empty where it is not compressed."""
     transfers: int = 1
-    """How many runs of it go on at once."""
+    """How many runs of the plan are active at the same time."""
 
     def shown(self) -> Plan:
         """The same with names that are safe on a terminal."""

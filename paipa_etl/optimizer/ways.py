@@ -9,19 +9,19 @@ from paipa_etl.steps.contract import Reads, Step
 
 
 class Way(enum.Enum):
-    """What is done with each record between source and sink."""
+    """How records are processed between source and sink."""
 
     COPY = "blocks are validated and copied, no record is decoded"
     PIECES = "one loop over each block decodes, calls the functions and encodes"
     KEPT = "each record goes through the steps together with its raw bytes"
-    RECORDS = "records go through the steps one by one, and are encoded behind them"
+    RECORDS = "records go through the steps one by one and are encoded after the last step"
 
 
 def way_of(steps: tuple[Step, ...], *, settled: bool) -> Way:
-    """The cheapest way that gives what nested generators give.
+    """The cheapest way with the same results as nested generators.
 
-    ``settled`` says that the writer of the output encodes the first record at once, and looks
-    at no sample before.
+    ``settled`` says that the writer of the output needs no sample of the records before it
+    encodes the first one.
     """
     task, rest = fuse(steps)
     preserving = all(step.preserving for step in steps)

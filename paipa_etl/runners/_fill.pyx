@@ -1,7 +1,7 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
-"""The loop of a block task, compiled: ``_fill_python.py`` says what it does.
+"""The loop of a block task, compiled; ``_fill_python.py`` documents each function.
 
-What it is worth is recorded by ``benchmarks/pairs.py``.
+``benchmarks/pairs.py`` measures its effect.
 """
 
 from libc.string cimport memcpy
@@ -9,7 +9,7 @@ from libc.string cimport memcpy
 from paipa_etl.formats._scan cimport LineEncoder
 
 from paipa_etl.errors import BadRecord
-from paipa_etl.runners._fill_python import Loop, Piece
+from paipa_etl.runners._fill_python import RecordFunctions, Piece
 
 cdef extern from "Python.h":
     bytearray PyByteArray_FromStringAndSize(const char *text, Py_ssize_t size)
@@ -17,13 +17,13 @@ cdef extern from "Python.h":
     char *PyByteArray_AS_STRING(object array) noexcept
 
 cdef enum:
-    SPARE = 16384  # bytes beyond the limit: most records that make a piece full need no more
+    SPARE = 16384  # bytes beyond the limit, so that the last record seldom needs more memory
 
 
-cdef class Filling:
-    """The piece that grows; it is full once it has ``limit`` bytes or more.
+cdef class PieceBuilder:
+    """Builds a piece record by record; the piece is full at ``limit`` bytes or more.
 
-    Its bytes have a fixed place: a ``bytearray`` that grows is copied again and again.
+    The memory of a piece is reserved at its beginning: a growing ``bytearray`` is copied often.
     """
 
     cdef bytearray _data
@@ -58,20 +58,20 @@ cdef class Filling:
         return self._used >= self._limit
 
     def add(self, bytes before not None, bytes line not None, bytes after not None):
-        """Append a record; whether the piece is full."""
+        """Append a record; returns whether the piece is full."""
         return bool(self._add(before, line, after))
 
     def take(self):
-        """Hand out the piece and begin another."""
+        """Return the piece and begin an empty one."""
         PyByteArray_Resize(self._data, self._used)
         piece = Piece(self._data, self._count)
         self._begin()
         return piece
 
 
-def fill(loop, rows, Filling filling not None, first):
-    """Append what becomes of each raw record; True when the piece is full, False at the end."""
-    decode, decode_slowly, rest, failed, encode, unencodable, before, after, gone = loop
+def fill(functions, rows, PieceBuilder builder not None, first):
+    """Process raw records and append the results; returns whether the piece is full."""
+    decode, decode_slowly, rest, failed, encode, unencodable, before, after, gone = functions
     cdef LineEncoder lines = encode if isinstance(encode, LineEncoder) else None
     call = first
     for raw in rows:
@@ -99,6 +99,6 @@ def fill(loop, rows, Filling filling not None, first):
         except BadRecord as error:
             unencodable(error)
             continue
-        if filling._add(before, line, after):
+        if builder._add(before, line, after):
             return True
     return False

@@ -1,6 +1,6 @@
 """The loop of a block task in plain Python: decode, call, encode and append, record by record.
 
-``_fill.pyx`` is the same, compiled; ``fill.py`` is the one that there is.
+``_fill.pyx`` is the compiled form of this module; ``fill.py`` exports whichever is installed.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ class Piece(NamedTuple):
     records: int
 
 
-class Filling:
-    """The piece that grows; it is full once it has ``limit`` bytes or more."""
+class PieceBuilder:
+    """Builds a piece record by record; the piece is full at ``limit`` bytes or more."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -30,13 +30,13 @@ class Filling:
         self._count = 0
 
     def take(self) -> Piece:
-        """Hand out the piece and begin another."""
+        """Return the piece and begin an empty one."""
         piece = Piece(self._data, self._count)
         self._data, self._count = bytearray(), 0
         return piece
 
     def add(self, before: bytes, line: bytes, after: bytes) -> bool:
-        """Append a record; whether the piece is full."""
+        """Append a record; returns whether the piece is full."""
         self._data += before
         self._data += line
         self._data += after
@@ -44,14 +44,15 @@ class Filling:
         return len(self._data) >= self._limit
 
 
-class Loop(NamedTuple):
-    """What is done with each raw record; each of the functions is called with one argument.
+class RecordFunctions(NamedTuple):
+    """The functions that ``fill`` calls for each record, each with one argument.
 
-    ``decode`` gives a record; where it raises an ``Exception``, ``decode_slowly`` gives one, or
-    ``gone`` where there is none. ``call`` is made on it and gives ``gone`` where the record is
-    dropped; ``failed`` gets what it raises. ``encode`` gives the bytes of the result, or is None
-    where the raw bytes are written; ``unencodable`` gets the ``BadRecord`` that it raises. What
-    stands ``before`` and ``after`` each record is appended too.
+    ``decode`` takes raw bytes and returns a record. If it raises an ``Exception``,
+    ``decode_slowly`` is called with the same bytes and returns a record, or ``gone`` for none.
+    ``call`` takes a record and returns a record, or ``gone`` if the record is dropped; ``failed``
+    is called with the exception that ``call`` raises. ``encode`` takes a record and returns
+    bytes, or is None if the raw bytes are written; ``unencodable`` is called with the
+    ``BadRecord`` that ``encode`` raises. The bytes ``before`` and ``after`` surround each record.
     """
 
     decode: Call
@@ -65,13 +66,15 @@ class Loop(NamedTuple):
     gone: object
 
 
-def fill(loop: Loop, rows: Iterator[bytes], filling: Filling, first: Call) -> bool:
-    """Append what becomes of each raw record; True when the piece is full, False at the end.
+def fill(
+    functions: RecordFunctions, rows: Iterator[bytes], builder: PieceBuilder, first: Call
+) -> bool:
+    """Process raw records and append the results to a piece.
 
-    ``first`` is called in place of ``call`` on the first record that there is. What the
-    functions for failures raise is raised.
+    Returns True when the piece is full and False when all rows are processed. ``first`` replaces
+    ``call`` for the first record. Exceptions of the functions for failures pass through.
     """
-    decode, decode_slowly, rest, failed, encode, unencodable, before, after, gone = loop
+    decode, decode_slowly, rest, failed, encode, unencodable, before, after, gone = functions
     call = first
     for raw in rows:
         try:
@@ -93,6 +96,6 @@ def fill(loop: Loop, rows: Iterator[bytes], filling: Filling, first: Call) -> bo
         except BadRecord as error:
             unencodable(error)
             continue
-        if filling.add(before, line, after):
+        if builder.add(before, line, after):
             return True
     return False

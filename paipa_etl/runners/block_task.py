@@ -22,7 +22,7 @@ from paipa_etl.metering.watch import SOURCE
 from paipa_etl.optimizer.fuse import BlockTask
 from paipa_etl.report import StepCount
 from paipa_etl.run import Run
-from paipa_etl.runners.fill import Filling, Loop, Piece, fill
+from paipa_etl.runners.fill import Piece, PieceBuilder, RecordFunctions, fill
 from paipa_etl.sinks.encoding import STAGE, Encoding
 from paipa_etl.steps.contract import guarded
 from paipa_etl.steps.functions import GONE, FunctionStep
@@ -95,30 +95,30 @@ class BoundTask:
     def pieces(
         self, blocks: Iterator[SourceBlock], encoding: Encoding
     ) -> Generator[Piece, None, None]:
-        """Encoded pieces of what leaves the task; of blocks that copy, of the raw bytes.
+        """Encoded pieces of the results; for blocks whose records are copied, of the raw bytes.
 
-        Each may be kept: it is not changed afterwards. Before a failure is raised, the good
-        records before it are handed out.
+        A piece is not changed after it is yielded. The good records before a failure are yielded
+        before the failure is raised.
         """
         assert encoding.encode is not None
-        filling = Filling(BLOCK)
+        builder = PieceBuilder(BLOCK)
         try:
             for block in blocks:
                 if block.block.data:
-                    yield from self._fill(filling, block, encoding)
+                    yield from self._fill(builder, block, encoding)
                 else:
-                    yield filling.take()
+                    yield builder.take()
                     self._run.idle()
         except Exception:
-            yield filling.take()
+            yield builder.take()
             raise
-        yield filling.take()
+        yield builder.take()
 
     def _fill(
-        self, filling: Filling, block: SourceBlock, encoding: Encoding
+        self, builder: PieceBuilder, block: SourceBlock, encoding: Encoding
     ) -> Generator[Piece, None, None]:
-        """Append what the calls make of each record; yields pieces that are full."""
-        loop = Loop(
+        """Process the records of a block; yields full pieces."""
+        functions = RecordFunctions(
             decode=self._decoder_of(block),
             decode_slowly=partial(self._decoded, block),
             call=self._call,
@@ -131,8 +131,8 @@ class BoundTask:
         )
         rows = self._run.enter_rows(block)
         first = self._compared if block.copies else self._call
-        while fill(loop, rows, filling, first):
-            yield filling.take()
+        while fill(functions, rows, builder, first):
+            yield builder.take()
             first = self._call
 
     def _decoder_of(self, block: SourceBlock) -> Call:

@@ -119,7 +119,7 @@ def calls_before_early_end(part: Counted) -> bool:
 
 
 def _singly(batches: Iterator[Batch], count: StepCount) -> Generator[Batch, None, None]:
-    """A batch for each record; the records that nobody asks for are left over by ``count``."""
+    """One batch for each record; records that are not requested count as left over by ``count``."""
     for batch in batches:
         left = len(batch)
         try:

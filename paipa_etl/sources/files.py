@@ -94,11 +94,11 @@ class FileSource:
         return total
 
     @property
-    def is_waited_for(self) -> bool:
-        """Whether reading takes time that a thread of its own would hide.
+    def needs_reading_thread(self) -> bool:
+        """Whether a separate thread for reading and decompression saves time.
 
-        Not where each input is a plain local file, by its name: the system reads those ahead, and
-        to hand their pieces over takes as long as to read them.
+        False if every input is an uncompressed regular file: the operating system reads such
+        files ahead, and handing pieces to another thread costs as much as reading them.
         """
         coded = self.codec or any(map(codec_of, self.locations))
         return bool(coded) or not all(map(_is_regular, self.locations))
@@ -116,7 +116,7 @@ class FileSource:
         """
         self._use_once()
         pieces: Any = self._pieces(run)
-        if self.read_ahead or (run.background and self.is_waited_for):
+        if self.read_ahead or (run.background and self.needs_reading_thread):
             channel: Channel[Piece] = Channel(run.share(AHEAD))
             run.watch.channel(channel, SOURCE, SOURCE)
             pieces = read_ahead(pieces, size_of_piece, run.reading_stop, channel, run.end)
@@ -243,7 +243,7 @@ class FileSource:
 
 
 def _is_regular(place: Location) -> bool:
-    """Whether a location is the path of a regular file that is there."""
+    """Whether a location is the path of an existing regular file."""
     if place.scheme != LOCAL or place.is_glob:
         return False
     try:

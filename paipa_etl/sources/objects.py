@@ -86,8 +86,9 @@ class _Reader:
         descriptor = file_descriptor(self._file)
         if descriptor is not None:
             if self._is_pipe(descriptor):
-                # Its mode does not tell: another process may have made it blocking since. Nor does
-                # it tell that it is ready: bytes may have come since. Then a read does not wait.
+                # The blocking mode is no evidence: another process may have changed it since the
+                # read. Readiness is no evidence of the end either: bytes may have arrived since
+                # the read. A read of a ready pipe returns at once and decides.
                 if not Readiness(descriptor, select.POLLIN).wait(0):
                     raise NotReady(select.POLLIN)
             elif os.get_blocking(descriptor):

@@ -1,6 +1,6 @@
-"""Connections of urllib3 that tell how many bytes have moved, and read no endless heads.
+"""Connections of urllib3 that count transferred bytes and bound the head of an answer.
 
-A head has at most 100 lines of at most 64 KiB: ``http.client`` sees to that.
+``http.client`` bounds a head to 100 lines of 64 KiB; the other bounds are here.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PIECE = 1 << 14  # bytes that are sent at a time
 
 
 class Answer(HTTPResponse):
-    """An answer. Interim ones before it are left out, of which there are only so many."""
+    """An answer; a limited number of interim answers before it is skipped."""
 
     _heads = 0
 
@@ -96,7 +96,7 @@ class Answer(HTTPResponse):
 
 
 class Sending:
-    """What a connection sends goes piece by piece: the timeout is that of a piece."""
+    """Sends piece by piece, so that the timeout applies to each piece."""
 
     def send(self, data: Any) -> None:
         """Send bytes, or what a file gives."""
@@ -111,25 +111,25 @@ class Sending:
 
 
 class Connection(Sending, HTTPConnection):
-    """One of http."""
+    """A connection of http."""
 
     response_class = Answer
 
 
 class SecureConnection(Sending, HTTPSConnection):
-    """One of https."""
+    """A connection of https."""
 
     response_class = Answer
 
 
 class Pool(HTTPConnectionPool):
-    """Those to one host."""
+    """Connections of http to one host."""
 
     ConnectionCls = Connection
 
 
 class SecurePool(HTTPSConnectionPool):
-    """Those to one host."""
+    """Connections of https to one host."""
 
     ConnectionCls = SecureConnection
 

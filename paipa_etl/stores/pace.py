@@ -63,7 +63,7 @@ class Watch:
         self.timeout = timeout
         self.calls: dict[Pace, Callable[[], None]] = {}
         """Those in progress, and what ends the wait of each."""
-        look = WeakMethod(self._look)  # the thread does not keep what nobody closes
+        look = WeakMethod(self._look)  # a watch that is never closed can be collected
 
         def look_again() -> None:
             found = look()

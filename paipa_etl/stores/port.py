@@ -24,16 +24,16 @@ FailureKind = Literal[
     "changed",  # it is not the object that it was
     "exists",  # it was to be created
     "beyond",  # it has no such bytes
-    "refused",  # nobody listens
-    "silent",  # or as good as that
+    "refused",  # no server listens at the address
+    "silent",  # no answer in time, or a rate below the minimum
     "unanswered",  # the store may have carried the request out
-    "strange",  # no answer of such a store, or a cut one
+    "strange",  # the answer is not one of such a store, or is cut off
     "moved",  # the store redirects the request
 ]
 
 
 class StoreFailure(Exception):
-    """What a store could not do; whoever handles it reads these fields, never its text.
+    """A failed request to a store. Handlers read its fields, never its text.
 
     ``status`` is the HTTP status of the store's answer, None where there was none. ``code`` is
     the store's own name of the error, such as ``NoSuchKey`` or ``SlowDown``; empty where it

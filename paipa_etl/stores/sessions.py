@@ -1,4 +1,4 @@
-"""Sessions of requests whose connections tell how many bytes have moved: those of GCS and Azure."""
+"""Sessions of ``requests`` for GCS and Azure, with the connections of ``connections.py``."""
 
 from __future__ import annotations
 
