@@ -59,7 +59,7 @@ class Signals:
         """Whether the run has ended: its exit code is known."""
         self._first: int | None = None
         self._is_late = False
-        """Whether an interrupt was ignored after the end of the run; the next one ends the process."""
+        """Whether an interrupt after the end of the run was ignored; the next one is obeyed."""
         self._raised = False
         self._tries = itertools.count()
 
