@@ -20,7 +20,12 @@ from paipa_etl.optimizer.ways import Way
 from paipa_etl.runners import serial
 
 LINES = b"".join(b' {"n": %d }\t\n' % n for n in range(3000))
-ENDS = ["in.jsonl out.jsonl", "in.jsonl.gz out.jsonl.gz", "in.txt out.jsonl"]
+ENDS = [
+    "in.jsonl out.jsonl",
+    "in.jsonl out.jsonl.gz",
+    "in.jsonl.gz out.jsonl.gz",
+    "in.txt out.jsonl",
+]
 WRITERS = {
     Way.COPY: "_copy",
     Way.PIECES: "_write_pieces",
@@ -99,9 +104,7 @@ def grouped(names: set[str]) -> Counter[str]:
     return Counter(name for name in plain if name != "janitor")
 
 
-@pytest.mark.parametrize(
-    "ends", ["in.jsonl out.jsonl", "in.jsonl out.jsonl.gz", "in.txt out.jsonl"]
-)
+@pytest.mark.parametrize("ends", ENDS)
 @pytest.mark.parametrize("name", PLANS)
 def test_a_plan_runs_as_it_is_explained(name: str, ends: str, tmp_path: Path) -> None:
     source, target = (tmp_path / end for end in ends.split())
@@ -117,6 +120,18 @@ def test_a_plan_runs_as_it_is_explained(name: str, ends: str, tmp_path: Path) ->
     assert ways == ({explained.way} if explained.way else set())
     first = next(iter(read(target, from_="lines")))
     assert explained.raw == (first in LINES.decode().splitlines())
+
+
+@pytest.mark.parametrize(
+    ("name", "threads"),
+    [("in.jsonl", {"write-behind"}), ("in.jsonl.gz", {"read-ahead", "write-behind"})],
+)
+def test_only_an_input_that_takes_time_is_read_by_a_thread(
+    name: str, threads: set[str], tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(gzip.compress(LINES) if name.endswith(".gz") else LINES)
+    explained = Pipeline(tmp_path / name, [steps.map(same)], tmp_path / "out.jsonl.gz").explain()
+    assert {group.name for group in explained.threads} == threads
 
 
 @pytest.mark.parametrize(("sink", "words"), [([], "not written into a file"), (None, "not")])

@@ -8,6 +8,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import termios
 import time
 from collections.abc import Callable, Iterator
@@ -258,6 +259,28 @@ def test_interrupted_twice_at_any_moment(tmp_path: Path, moment: str, first: int
             assert code == 0, told
             assert published, told
         assert not temporary(tmp_path), told
+
+
+AFTER_THE_END = """\
+import os, signal
+from paipa_etl.cli.signals import Interrupted, Signals
+signals = Signals()
+signals.install()
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+except Interrupted:
+    signals.over = True
+for _ in range(2):
+    os.kill(os.getpid(), signal.SIGINT)
+    print("still here", flush=True)
+"""
+
+
+def test_one_interrupt_after_the_end_of_an_interrupted_run_is_ignored() -> None:
+    """The second of two quick interrupts changes nothing of what is said; a third ends."""
+    ran = subprocess.run([sys.executable, "-c", AFTER_THE_END], capture_output=True, timeout=30)
+    assert (ran.returncode, ran.stdout) == (130, b"still here\n")
+    assert ran.stderr.startswith(TWICE)
 
 
 OFTEN = """\
