@@ -305,10 +305,10 @@ def _body(answer: Any, stop: int, timeout: float) -> Body:
     generation = head["x-goog-generation"]
     if answer.status_code != 206:
         size = int(head.get("x-goog-stored-content-length") or head["content-length"])
-        return Body(chunks, 0, size, size, generation, ranges=size <= stop)
+        return Body(chunks, 0, size, size, generation, size <= stop, answer.close)
     span, _, whole = head["content-range"].removeprefix("bytes ").partition("/")
     first, last = map(int, span.split("-"))
-    return Body(chunks, first, last + 1, int(whole), generation)
+    return Body(chunks, first, last + 1, int(whole), generation, release=answer.close)
 
 
 def _chunks(answer: Any, timeout: float) -> Iterator[bytes]:

@@ -205,18 +205,18 @@ class HttpObject:
 
 def _body(answer: Any, timeout: float) -> Body:
     """An answer as a body; what it says of its part is looked at, never trusted blindly."""
-    stamp = _stamp(answer)
+    stamp, chunks = _stamp(answer), _chunks(answer, timeout)
     length = answer.headers.get("content-length")
     end = int(length) if length is not None and length.isdecimal() else None
     if answer.status != 206:
-        return Body(_chunks(answer, timeout), 0, end, end, stamp, ranges=False)
+        return Body(chunks, 0, end, end, stamp, ranges=False, release=answer.close)
     try:
         span, size = answer.headers["content-range"].removeprefix("bytes ").split("/")
         first, last = map(int, span.split("-"))
         whole = None if size == "*" else int(size)
         if end not in (None, last + 1 - first):
             raise ValueError
-        return Body(_chunks(answer, timeout), first, last + 1, whole, stamp)
+        return Body(chunks, first, last + 1, whole, stamp, release=answer.close)
     except (KeyError, ValueError):
         answer.close()
     raise StoreFailure("the server gave a part, and did not say which")

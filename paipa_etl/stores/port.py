@@ -6,7 +6,7 @@ whether that may pass.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -71,14 +71,18 @@ class Entry:
     modified: float | None = None
 
 
+def _nothing_open() -> None:
+    """Close an answer that holds no connection."""
+
+
 @dataclass
 class Body:
     """The answer to a request for bytes: ``chunks`` are those from ``start`` to ``end``.
 
     ``end`` is what was promised, where it was; ``size`` and ``stamp`` are the whole
     object's. ``ranges`` says that another part of it can be asked for; without ``size``, that
-    this is a part of nobody knows how much. Closing the chunks gives the connection up, or
-    back where all of them were taken.
+    this is a part of nobody knows how much. Closing the body gives the connection up, or back
+    where all chunks were taken.
     """
 
     chunks: Iterator[bytes]
@@ -87,6 +91,9 @@ class Body:
     size: int | None = None
     stamp: str | None = None
     ranges: bool = True
+    release: Callable[[], object] = _nothing_open
+    """Closes the answer. Needed beside ``chunks.close()``, which runs no code of a generator of
+    which nothing was taken."""
     begun: bytes = b""
     """What was taken of the chunks already."""
 
@@ -108,9 +115,13 @@ class Body:
 
     def close(self) -> None:
         """Take no more of it."""
-        close = getattr(self.chunks, "close", None)
-        if close is not None:
-            close()
+        try:
+            close = getattr(self.chunks, "close", None)
+            if close is not None:
+                close()
+        finally:
+            release, self.release = self.release, _nothing_open  # an answer keeps its client alive
+            release()
 
 
 def no_such(container: str, failure: StoreFailure) -> StoreFailure:

@@ -99,8 +99,9 @@ class S3Object:
         except (KeyError, ValueError):
             found["Body"].close()
         else:
-            chunks = _chunks(found["Body"], self._options.timeout)
-            return Body(chunks, first, end, size, etag, part or end <= (stop or end))
+            body = found["Body"]
+            chunks, ranges = _chunks(body, self._options.timeout), part or end <= (stop or end)
+            return Body(chunks, first, end, size, etag, ranges, body.close)
         raise self._explained(StoreFailure(LACKING, retryable=True, kind="strange"))
 
     def _get(self, start: int, stop: int, stamp: str | None) -> Any:

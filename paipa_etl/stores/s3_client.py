@@ -36,13 +36,27 @@ def told(action: Callable[[], T], timeout: float) -> T:
         failure = refused(status, code, message, headers)
         if status == 500 and code.isdigit():  # so boto3 tells what is not XML, too
             failure.kind = "strange"
-    except RecursionError:  # it asks for the bucket's region, is redirected, and asks for it
+    except RecursionError:
         failure = StoreFailure(ELSEWHERE)
     except (KeyError, ResponseParserError):
         failure = StoreFailure(LACKING, retryable=True, kind="strange")
     except (OSError, BotoCoreError, HTTPError, EOFError, ValueError) as error:
         failure = transport(error, timeout) or _unsent(error)
+        if _is_endless(error):
+            failure = StoreFailure(ELSEWHERE)
     raise failure
+
+
+def _is_endless(error: BaseException | None) -> bool:
+    """Whether a ``RecursionError`` is behind an error of the library.
+
+    A redirected request makes boto3 request the region of the bucket. If that request is
+    redirected too, boto3 requests the region again, until Python's recursion limit. Where boto3
+    reaches the limit depends on the version of Python: it wraps most exceptions of a connection.
+    """
+    while error is not None and not isinstance(error, RecursionError):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def refused(status: int, code: str, message: str, headers: Mapping[str, str]) -> StoreFailure:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import random
 import subprocess
 import time
@@ -28,11 +29,12 @@ from paipa_etl import (
     steps,
     write,
 )
-from paipa_etl.location import BYTES, OBJECT, STANDARD
+from paipa_etl.clients import Clients
+from paipa_etl.location import BYTES, OBJECT, STANDARD, parse
 from paipa_etl.run import Run
 from paipa_etl.sources.files import FileSource
 from paipa_etl.stores.ranged import RANGE
-from paipa_etl.stores.remote import engine_of
+from paipa_etl.stores.remote import engine_of, object_of
 from paipa_etl.stores.s3 import PART_SIZE
 
 SERVERS: dict[str, Callable[[Path], AbstractContextManager[Place]]] = {
@@ -294,6 +296,33 @@ def test_an_early_end_of_the_reading_leaves_nothing_open(place: Place) -> None:
     flow = iter(source)
     assert [next(flow) for _ in range(3)] == ["line"] * 3
     flow.close()
+
+
+def test_an_answer_is_closed_whatever_was_taken_of_it(place: Place) -> None:
+    """Nothing, one chunk, and all of it; the collector is off, and connections stay in a pool."""
+    if place.name == "file":
+        pytest.skip("a file is not read through answers")
+    place.put("answer.txt", bytes(3 << 20))
+    options = read(place.url("answer.txt"), **place.options).source.options
+    gc.collect()
+    before = open_descriptors()
+    gc.disable()
+    try:
+        for taken in (0, 1, 1 << 20):
+            clients = Clients()
+            reader = object_of(parse(place.url("answer.txt")), options, clients)
+            body = reader.read_range(0, 2 << 20, None)
+            for _ in itertools.islice(body.chunks, taken):
+                pass
+            body.close()
+            body.close()
+            clients.close()
+            deadline = time.monotonic() + 5  # the other end may be slow to hear of it
+            while open_descriptors() - before and time.monotonic() < deadline:
+                time.sleep(0.005)
+            assert not open_descriptors() - before, taken
+    finally:
+        gc.enable()
 
 
 def test_words_that_nobody_knows_are_an_error(place: Place) -> None:
