@@ -182,6 +182,8 @@ def interrupted_at(at: int, work: Callable[[], object]) -> bool:
                 raise Interrupt
         return trace
 
+    # Python 3.12 gives opcode events only if a frame asks for them before settrace is called.
+    sys._getframe().f_trace_opcodes = True
     sys.settrace(trace)
     try:
         work()

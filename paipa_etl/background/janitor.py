@@ -14,7 +14,7 @@ from contextlib import suppress
 from time import sleep
 
 from paipa_etl import collector, forks
-from paipa_etl.background.threads import SafeThread, insist, join
+from paipa_etl.background.threads import SafeThread, insist, join, require_room
 from paipa_etl.interrupts import held_back
 
 NAME = "paipa-janitor"  # of both
@@ -57,6 +57,7 @@ class Thread(SafeThread):
     def run(self) -> None:
         """Call the target."""
         try:
+            require_room()
             super().run()
         except BaseException as error:
             self.failure = error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import mmap
 import threading
 import weakref
 from collections.abc import Callable
@@ -17,6 +18,7 @@ AGAIN = 0.1  # seconds after which a thread that should end is woken once more
 LOOK = 0.05  # seconds between two looks at a thread that has not begun
 ATTEMPTS = 50  # of what must be done, while there is no memory for it
 PAUSE = 0.02  # seconds between two of them
+ROOM = 4 << 20  # bytes of address space that have to be left when a thread begins
 
 
 class SafeThread(threading.Thread):
@@ -46,6 +48,20 @@ class SafeThread(threading.Thread):
         except _NotBegun:
             threading._limbo.pop(self, None)  # type: ignore[attr-defined]
             raise MemoryError("no memory to begin a thread") from None
+
+
+def require_room() -> None:
+    """Raise ``MemoryError`` where hardly any address space is left (``ulimit -v``).
+
+    Threads take most of it: the C library reserves up to 128 MiB for each. An exception that is
+    raised when not one byte is left makes CPython 3.11 to 3.13 loop for ever with the lock of the
+    interpreter held: to enter a handler, it makes an integer, fails, and enters the handler
+    (``exception_unwind`` in ceval.c). So threads fail before that, while an error can be handled.
+    """
+    try:
+        mmap.mmap(-1, ROOM).close()
+    except OSError:
+        raise MemoryError("hardly any memory is left for a thread") from None
 
 
 class _NotBegun(Exception):
