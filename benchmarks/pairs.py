@@ -118,7 +118,11 @@ def blocks(source: str) -> Any:
 
 
 WAYS: tuple[Way, ...] = (ours, hand_lines, hand_blocks, hand_bytearray, hand_msgspec)
-IMPORTS = {ours: "paipa_etl paipa_etl.pipeline orjson msgspec", hand_msgspec: "orjson msgspec"}
+IMPORTS = {
+    ours: "paipa_etl.pipeline paipa_etl.formats.json_text paipa_etl.sources.local "
+    "paipa_etl.sinks.local",
+    hand_msgspec: "orjson msgspec",
+}
 
 
 # ---- measuring -----------------------------------------------------------------------------------

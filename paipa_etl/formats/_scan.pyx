@@ -6,6 +6,8 @@ this one says no: what is accepted here must be accepted there. What the kernel 
 worth is recorded by ``benchmarks/kernel.py``.
 """
 
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF
 from libc.stdint cimport uint64_t
 from libc.string cimport memchr, memcmp, memcpy
 
@@ -492,38 +494,29 @@ def needs_care(bytes block not None):
 
 cdef extern from *:
     """
-    /* Two loops that compilers make SIMD code of. Few texts hold "ull" without "null". */
+    /* A loop that compilers make SIMD code of. A text may hold "ull" without "null": whoever
+       asks looks at the value then. */
     static int paipa_has_ull(const unsigned char *at, Py_ssize_t size) {
         unsigned char found = 0;
         for (Py_ssize_t n = 0; n + 2 < size; n++)
             found |= (unsigned char) ((at[n] == 'u') & (at[n + 1] == 'l') & (at[n + 2] == 'l'));
         return found;
     }
-    static int paipa_has_null(const unsigned char *at, Py_ssize_t size) {
-        unsigned char found = 0;
-        for (Py_ssize_t n = 0; n + 3 < size; n++)
-            found |= (unsigned char) ((at[n] == 'n') & (at[n + 1] == 'u') & (at[n + 2] == 'l')
-                                      & (at[n + 3] == 'l'));
-        return found;
-    }
     """
     bint paipa_has_ull(const unsigned char *at, Py_ssize_t size) noexcept nogil
-    bint paipa_has_null(const unsigned char *at, Py_ssize_t size) noexcept nogil
-
-
-cdef inline bint _has_null(const unsigned char *data, Py_ssize_t size) noexcept nogil:
-    """Whether ``null`` stands anywhere."""
-    return paipa_has_ull(data, size) and paipa_has_null(data, size)
 
 
 cdef extern from *:
     """
     /* 0 where a NaN or an infinity stands in a value of dicts, lists and scalars, 1 where none
        does, -1 where something else is in it. Items are borrowed: no Python code runs here. */
+    static inline int paipa_is_plain(PyObject *value) {
+        return PyUnicode_CheckExact(value) || PyLong_CheckExact(value) || value == Py_None
+               || PyBool_Check(value);
+    }
     static int paipa_finite(PyObject *value, int depth) {
         int found = 1, one;
-        if (PyUnicode_CheckExact(value) || PyLong_CheckExact(value) || value == Py_None
-                || PyBool_Check(value))
+        if (paipa_is_plain(value))
             return 1;
         if (PyFloat_CheckExact(value))
             return isfinite(PyFloat_AS_DOUBLE(value)) ? 1 : 0;
@@ -533,6 +526,8 @@ cdef extern from *:
             PyObject *key, *item;
             Py_ssize_t at = 0;
             while (PyDict_Next(value, &at, &key, &item)) {
+                if (paipa_is_plain(item))
+                    continue;
                 one = paipa_finite(item, depth + 1);
                 if (one == 0)
                     return 0;
@@ -555,8 +550,7 @@ cdef extern from *:
     int paipa_finite(object value, int depth) noexcept
 
 
-def is_finite(value):
-    """Whether no NaN and no infinity stands anywhere in a value."""
+cdef bint _is_finite(value) except -1:
     cdef int found = paipa_finite(value, 0)
     if found >= 0:
         return found == 1
@@ -564,9 +558,26 @@ def is_finite(value):
     return plain(value)
 
 
+def is_finite(value):
+    """Whether no NaN and no infinity stands anywhere in a value."""
+    return _is_finite(value)
+
+
 def holds_nan(bytes line not None, value):
     """Whether an encoder has put ``null`` for a NaN or an infinity into the line of a value."""
-    return _has_null(line, len(line)) and not is_finite(value)
+    return bool(paipa_has_ull(line, len(line))) and not _is_finite(value)
+
+
+cdef extern from *:
+    """
+    static PyObject *paipa_pending(void) { return NULL; }
+    """
+    object paipa_pending()  # raises the exception that is set
+
+cdef extern from "Python.h":
+    PyObject *PyObject_Vectorcall(
+        object function, PyObject **arguments, size_t count, PyObject *names
+    )  # NULL: an exception is set
 
 
 cdef class LineEncoder:
@@ -581,12 +592,24 @@ cdef class LineEncoder:
     def __call__(self, record):
         return self.line(record)
 
-    cdef bytes line(self, record):
-        cdef bytes line
+    cdef bytes _encoded_after_error(self, record):
         try:
-            line = self._dumps(record, None, self._options)
+            paipa_pending()
         except Exception:
             return self._encode(record)
-        if _has_null(line, len(line)) and not is_finite(record):
+
+    cdef bytes line(self, record):
+        cdef bytes line
+        cdef PyObject *arguments[3]
+        cdef PyObject *result
+        arguments[0], arguments[1], arguments[2] = (
+            <PyObject *> record, <PyObject *> None, <PyObject *> self._options
+        )
+        result = PyObject_Vectorcall(self._dumps, arguments, 3, NULL)
+        if result == NULL:
+            return self._encoded_after_error(record)
+        line = <bytes?> <object> result
+        Py_DECREF(line)
+        if paipa_has_ull(line, len(line)) and not _is_finite(record):
             return self._encode(record)
         return line
