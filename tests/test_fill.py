@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
@@ -136,6 +137,17 @@ def test_a_piece_that_was_taken_is_not_changed(form: Any) -> None:
     builder.add(b"", b"abc", b"\n")
     assert bytes(kept) == b"0123456789\n"
     assert builder.take() == (bytearray(b"abc\n"), 1)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("held", [0, 1, 2, 5])
+def test_pieces_that_are_kept_stay_and_others_make_room(form: Any, held: int) -> None:
+    builder, kept = form.PieceBuilder(1000), deque[tuple[bytearray, bytes]](maxlen=held)
+    for number in range(20):
+        line = b"%d" % number * (number % 3 * 400 + 1)
+        builder.add(b"", line, b"\n")
+        kept.append((builder.take().data, line + b"\n"))
+        assert all(data == expected for data, expected in kept)
 
 
 def test_the_plain_form_serves_where_there_is_no_other() -> None:

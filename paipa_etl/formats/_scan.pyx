@@ -13,6 +13,7 @@ from libc.string cimport memchr, memcmp, memcpy
 
 cdef enum:
     MAX_DEPTH = 500
+    PROBE = 256  # bytes
     ARRAY = 0
     OBJECT = 1
 
@@ -466,10 +467,16 @@ cdef bint _is_deep(const unsigned char *at, const unsigned char *end) noexcept n
 
 
 cdef bint _has_deep_line(const unsigned char *at, const unsigned char *end) noexcept nogil:
-    """Whether a line is deep; one of fewer bytes than its brackets would take is not looked at."""
+    """Whether a line is deep; a line that is shorter than its brackets would be is not read.
+
+    From the start of a line on, a newline is searched in the last ``PROBE`` bytes that a short
+    line may have. If there is one, all lines before it are short, and none of them is read.
+    """
     cdef const unsigned char *line_end
     while end - at > 2 * MAX_DEPTH:
-        line_end = <const unsigned char *> memchr(at, c'\n', end - at)
+        line_end = <const unsigned char *> memchr(at + 2 * MAX_DEPTH - PROBE, c'\n', PROBE)
+        if line_end == NULL:
+            line_end = <const unsigned char *> memchr(at, c'\n', end - at)
         if line_end == NULL:
             line_end = end
         if line_end - at > 2 * MAX_DEPTH and _is_deep(at, line_end):
@@ -494,14 +501,37 @@ def needs_care(bytes block not None):
 
 cdef extern from *:
     """
-    /* A loop that compilers make SIMD code of. A text may hold "ull" without "null": whoever
-       asks looks at the value then. */
-    static int paipa_has_ull(const unsigned char *at, Py_ssize_t size) {
+    /* Whether "ull" stands anywhere. A text may hold "ull" without "null": the value decides. */
+    static int paipa_has_ull_plain(const unsigned char *at, Py_ssize_t size) {
         unsigned char found = 0;
         for (Py_ssize_t n = 0; n + 2 < size; n++)
             found |= (unsigned char) ((at[n] == 'u') & (at[n + 1] == 'l') & (at[n + 2] == 'l'));
         return found;
     }
+    #if defined(__GNUC__)
+    typedef unsigned char paipa_bytes __attribute__((vector_size(16)));
+    static inline paipa_bytes paipa_ull_begins(const unsigned char *at) {
+        paipa_bytes first, second, third;
+        memcpy(&first, at, 16);
+        memcpy(&second, at + 1, 16);
+        memcpy(&third, at + 2, 16);
+        return (paipa_bytes) ((first == 'u') & (second == 'l') & (third == 'l'));
+    }
+    static int paipa_has_ull(const unsigned char *at, Py_ssize_t size) {
+        const Py_ssize_t last = size - 18;  /* where the last 16 places begin */
+        paipa_bytes found;
+        uint64_t halves[2];
+        if (last < 0)
+            return paipa_has_ull_plain(at, size);
+        found = paipa_ull_begins(at + last);
+        for (Py_ssize_t n = 0; n < last; n += 16)
+            found |= paipa_ull_begins(at + n);
+        memcpy(halves, &found, 16);
+        return (halves[0] | halves[1]) != 0;
+    }
+    #else
+    #define paipa_has_ull paipa_has_ull_plain
+    #endif
     """
     bint paipa_has_ull(const unsigned char *at, Py_ssize_t size) noexcept nogil
 
