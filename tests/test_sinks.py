@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import io
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -224,3 +226,15 @@ def test_a_target_that_ends_with_a_slash_is_a_directory(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="names a directory"):
         Pipeline([1], sink=f"{tmp_path}/new/").run()
     assert not list(tmp_path.iterdir())
+
+
+def test_a_copy_loads_no_library_that_decodes_or_encodes(tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_bytes(b'{"a": 1}\n')
+    script = (
+        "import sys; from paipa_etl import Pipeline; Pipeline('in.jsonl', [], 'out.jsonl').run();"
+        "print({'orjson', 'msgspec', 'json'} & set(sys.modules))"
+    )
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("set()\n", "")
+    assert (tmp_path / "out.jsonl").read_bytes() == b'{"a": 1}\n'

@@ -100,7 +100,7 @@ class BoundTask:
         A piece is not changed after it is yielded. The good records before a failure are yielded
         before the failure is raised.
         """
-        assert encoding.encode is not None
+        assert encoding.is_settled
         builder = PieceBuilder(BLOCK)
         try:
             for block in blocks:

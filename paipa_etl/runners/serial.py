@@ -79,7 +79,7 @@ def fill(
     if not (isinstance(source, FileSource) and isinstance(output, OpenFile)):
         _write_records(output, source, steps, run)
         return
-    match way_of(steps, settled=output.encoding.encode is not None):
+    match way_of(steps, settled=output.encoding.is_settled):
         case Way.COPY:
             _copy(output, source, steps, run)
         case Way.PIECES:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from paipa_etl.errors import BadRecord
@@ -46,10 +47,18 @@ class Encoding:
         self._count = 0
         self._begun = False
         self._context: Context = None
-        self.encode: Encode | None = None
-        """Encodes one record; None until the writer has settled."""
+        self.is_settled = False
+        """Whether the writer has settled, so that records can be encoded as they come."""
         if not self._writer.settles:
             self.settle()
+
+    @cached_property
+    def encode(self) -> Encode:
+        """Encodes one record; only for a writer that has settled.
+
+        Made when it is first used: a copy encodes nothing, and needs no library for it.
+        """
+        return self._writer.encoder(self._context)
 
     def copies(self, format: Format, context: Context) -> bool:
         """Whether the raw bytes of untouched records of an input can be written.
@@ -60,11 +69,11 @@ class Encoding:
         columns = format.columns(context)
         self._columns = columns if not self._inputs or columns == self._columns else None
         self._inputs += 1
-        return self.encode is not None and self._format.copies_from(format, context, self._context)
+        return self.is_settled and self._format.copies_from(format, context, self._context)
 
     def add(self, record: Any) -> int:
         """Encode one record; returns how many bytes wait to be taken."""
-        if self.encode is None:
+        if not self.is_settled:
             self._add_to_sample(Sampled(record, *self._run.where()))
             return len(self._out)
         try:
@@ -126,7 +135,7 @@ class Encoding:
 
     def _settle_when(self, is_enough: Callable[[], bool]) -> None:
         """The same where the sample is enough, without the records that the writer refuses."""
-        while self.encode is None and is_enough():
+        while not self.is_settled and is_enough():
             try:
                 records = [one.record for one in self._sample]
                 self._context = self._writer.settle(records, self._columns)
@@ -138,11 +147,11 @@ class Encoding:
                 self._encode_sample()
 
     def _encode_sample(self) -> None:
-        self.encode = encode = self._writer.encoder(self._context)
+        self.is_settled = True
         sample, self._sample = self._sample, []
         for record, place, raw in sample:
             try:
-                self._append(encode(record))
+                self._append(self.encode(record))
             except BadRecord as error:
                 self._fail(error, place, raw)
 
