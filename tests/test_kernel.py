@@ -218,6 +218,16 @@ def test_only_what_nests_too_deep_needs_care(
         assert scan.needs_care(block) == _scan_python.needs_care(block) == deep
 
 
+@given(st.lists(st.integers(0, 1500), max_size=30), st.integers(0, 30), st.integers(495, 505))
+def test_a_deep_line_is_found_among_lines_of_any_length(
+    lengths: list[int], place: int, depth: int
+) -> None:
+    lines = [b"7" * 3 + b" " * length for length in lengths]
+    lines.insert(place, nested(depth, 0).encode())
+    block = b"\n".join(lines)
+    assert scan.needs_care(block) == _scan_python.needs_care(block) == (depth > 500)
+
+
 def test_a_line_of_many_long_texts_of_digits_is_looked_at_once() -> None:
     line = json.dumps(["7" * 40] * 50_000).encode()
     began = time.thread_time()

@@ -98,6 +98,29 @@ def test_with_any_amount_of_memory(folder: Path, plan: str) -> None:
         assert code in (0, 1), said
 
 
+def test_a_thread_that_finds_hardly_any_memory_ends_the_run() -> None:
+    """Its stack fits; what is left is too little to handle an error in."""
+    script = """
+import re, resource, sys, threading
+from pathlib import Path
+from paipa_etl import Pipeline, steps
+plan = Pipeline(range(100), steps.map(str, workers=2), on_error="skip")
+assert len(list(plan)) == 100  # all is imported
+threading.stack_size(1 << 18)
+size = int(re.search(r"VmSize:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) << 10
+resource.setrlimit(resource.RLIMIT_AS, (size + (3 << 20), -1))
+try:
+    list(plan)
+except MemoryError as error:
+    left = {thread.name for thread in threading.enumerate()} - {"MainThread", "paipa-janitor"}
+    assert not left, left
+    sys.exit(7)
+"""
+    command = [sys.executable, "-W", "error", "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (7, "")
+
+
 ONE_LOOP = "asked for an event loop"
 
 

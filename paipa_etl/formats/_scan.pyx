@@ -501,7 +501,7 @@ def needs_care(bytes block not None):
 
 cdef extern from *:
     """
-    /* Whether "ull" stands anywhere. A text may hold "ull" without "null": the value decides. */
+    /* Whether a text holds "ull". One without it holds no "null"; of any other, the value decides. */
     static int paipa_has_ull_plain(const unsigned char *at, Py_ssize_t size) {
         unsigned char found = 0;
         for (Py_ssize_t n = 0; n + 2 < size; n++)
@@ -610,6 +610,17 @@ cdef extern from "Python.h":
     )  # NULL: an exception is set
 
 
+cdef Exception raised():
+    """Return and clear the exception that a call through the C API has set.
+
+    An exception that is not an ``Exception`` is raised.
+    """
+    try:
+        paipa_pending()
+    except Exception as error:
+        return error
+
+
 cdef class LineEncoder:
     """Gives the line of a record when it is called, as ``_scan_python.LineEncoder`` does."""
 
@@ -622,12 +633,6 @@ cdef class LineEncoder:
     def __call__(self, record):
         return self.line(record)
 
-    cdef bytes _encoded_after_error(self, record):
-        try:
-            paipa_pending()
-        except Exception:
-            return self._encode(record)
-
     cdef bytes line(self, record):
         cdef bytes line
         cdef PyObject *arguments[3]
@@ -637,7 +642,8 @@ cdef class LineEncoder:
         )
         result = PyObject_Vectorcall(self._dumps, arguments, 3, NULL)
         if result == NULL:
-            return self._encoded_after_error(record)
+            raised()
+            return self._encode(record)
         line = <bytes?> <object> result
         Py_DECREF(line)
         if paipa_has_ull(line, len(line)) and not _is_finite(record):
