@@ -17,18 +17,17 @@ from paipa_etl.failures import ErrorPolicy
 from paipa_etl.formats import Format
 from paipa_etl.formats.blocks import MAX_RECORD
 from paipa_etl.location import Location, parse
-from paipa_etl.metering.plan import Plan, PlanStep
 from paipa_etl.metering.watch import UNWATCHED, Unwatched
 from paipa_etl.report import Report
 from paipa_etl.resources import check
 from paipa_etl.run import MAX_MEMORY, Run
 from paipa_etl.runners import serial
 from paipa_etl.runners.outcome import Core, carry_out
+from paipa_etl.sinks import Sink
+from paipa_etl.sinks.discard import Discard
 from paipa_etl.sinks.files import FileSink, write
-from paipa_etl.sinks.lists import ListSink
+from paipa_etl.sources import Source, ending
 from paipa_etl.sources.files import FileSource
-from paipa_etl.sources.iterables import CallableSource, IterableSource
-from paipa_etl.sources.live import Feed, QueueSource, ending
 from paipa_etl.steps.contract import Step, asks_for_threads, flatten_steps, workers_of
 from paipa_etl.stores import StoreOptions
 from paipa_etl.suffixes import codec_of, format_of, parse_suffixes
@@ -36,10 +35,8 @@ from paipa_etl.suffixes import codec_of, format_of, parse_suffixes
 if TYPE_CHECKING:
     from paipa_etl.debugger import Debugger
     from paipa_etl.explanation import Explanation
+    from paipa_etl.metering.plan import Plan
     from paipa_etl.runners.started import StartedRun
-
-Sources = FileSource | IterableSource | CallableSource | QueueSource | Feed
-Sinks = FileSink | ListSink
 
 
 @dataclass(frozen=True)
@@ -77,7 +74,7 @@ class Pipeline:
         """The pipeline with one more step, or with its sink."""
         if self.sink is not None:
             raise PlanError("nothing comes behind a sink")
-        if isinstance(other, Sinks):
+        if isinstance(other, Sink):
             return replace(self, sink=other)
         return replace(self, steps=(*self.steps, *flatten_steps(other)))
 
@@ -154,6 +151,8 @@ class Pipeline:
 
     def described(self, steps: tuple[Step, ...]) -> Plan:
         """The plan as the debugger needs it; ``steps`` are the steps that run."""
+        from paipa_etl.metering.plan import Plan, PlanStep
+
         described = tuple(PlanStep(str(step), workers_of(step), step.paced) for step in steps)
         codec = self.sink.output_codec if isinstance(self.sink, FileSink) else None
         name = codec.name if codec else ""
@@ -209,31 +208,6 @@ class Pipeline:
         return "\n".join(lines)
 
 
-class Discard:
-    """The sink of a pipeline that has none: counts and forgets."""
-
-    live = False
-
-    def open(self, run: Run) -> Discard:
-        """Nothing is opened."""
-        self._run = run
-        return self
-
-    def write_all(self, records: Iterable[Any]) -> None:
-        """Count records."""
-        for _ in records:
-            self._run.counts.written += 1
-
-    def prepare(self) -> None:
-        """Nothing is held back."""
-
-    def commit(self) -> None:
-        """Nothing is published."""
-
-    def abort(self, cause: BaseException) -> None:
-        """Nothing is taken back."""
-
-
 def read(
     *sources: Any,
     from_: str | None = None,
@@ -273,19 +247,23 @@ def watch_of(debugger: Debugger | None) -> Unwatched:
     return UNWATCHED if debugger is None else debugger.watch()
 
 
-def _source(source: Any) -> Sources:
-    if isinstance(source, Sources):
+def _source(source: Any) -> Source:
+    if isinstance(source, Source):
         return source
     if isinstance(source, (str, bytes, bytearray, memoryview, os.PathLike, Location)):
         return FileSource((parse(source),))
-    if isinstance(source, (Step, *Sinks.__args__)):
+    if isinstance(source, (Step, Sink)):
         raise PlanError(f"not a source: {shown(source)}")
     if isinstance(source, queue.Queue):
+        from paipa_etl.sources.live import QueueSource
+
         return QueueSource(source)
     if isinstance(source, queue.SimpleQueue):
         raise PlanError("a SimpleQueue that waits cannot be woken: put the records into a Feed")
     if callable(getattr(source, "read", None)):
         return FileSource((parse(source),))
+    from paipa_etl.sources.iterables import CallableSource, IterableSource
+
     if isinstance(source, Iterable):
         return IterableSource(source)
     if callable(source):
@@ -293,14 +271,14 @@ def _source(source: Any) -> Sources:
     raise PlanError(f"not a source (a location, an iterable, a callable): {shown(source)}")
 
 
-def _sink(sink: Any) -> Sinks | None:
-    if sink is None or isinstance(sink, Sinks):
+def _sink(sink: Any) -> Sink | None:
+    if sink is None or isinstance(sink, Sink):
         return sink
-    made: Sinks = write(sink)
+    made: Sink = write(sink)
     return made
 
 
-def describe_source(source: Sources) -> str:
+def describe_source(source: Source) -> str:
     """A source as the plan shows it: location, format, codec."""
     if not isinstance(source, FileSource):
         return str(source)
@@ -309,7 +287,7 @@ def describe_source(source: Sources) -> str:
     return f"{place}{more}  ({_kinds(source.format_of(place), source.codec or codec_of(place))})"
 
 
-def describe_sink(sink: Sinks | None) -> str:
+def describe_sink(sink: Sink | None) -> str:
     """A sink as the plan shows it."""
     if not isinstance(sink, FileSink):
         return str(sink) if sink is not None else "nothing (records are consumed)"

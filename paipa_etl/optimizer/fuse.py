@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import takewhile
+from typing import TYPE_CHECKING
 
 from paipa_etl.steps.contract import Step
-from paipa_etl.steps.functions import FunctionStep
+
+if TYPE_CHECKING:
+    from paipa_etl.steps.functions import FunctionStep
 
 
 @dataclass(frozen=True)
@@ -40,4 +43,4 @@ def fuse(steps: tuple[Step, ...]) -> tuple[BlockTask, tuple[Step, ...]]:
 
 def is_record_local(step: Step) -> bool:
     """Whether a block task can carry out the step: a function is called on each record."""
-    return isinstance(step, FunctionStep) and step.record_local and step.workers is None
+    return step.record_local and step.workers is None

@@ -2,31 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
 from paipa_etl.metering.watch import SINK
 from paipa_etl.run import Run
+from paipa_etl.sinks import OpenSink, Sink
 from paipa_etl.sources import Source
 from paipa_etl.steps.contract import Step
-
-
-class OpenSink(Protocol):
-    """An opened sink; ``live`` where a reader sees what is written at once."""
-
-    @property
-    def live(self) -> bool: ...
-    def write_all(self, records: Iterable[Any]) -> None: ...
-    def prepare(self) -> None: ...
-    def commit(self) -> None: ...
-    def abort(self, cause: BaseException) -> None: ...
-
-
-class Sink(Protocol):
-    """Where records end up: plain data until a runner opens it."""
-
-    def open(self, run: Run) -> OpenSink: ...
 
 
 class Core(Protocol):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager, closing
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from paipa_etl.collector import CleanupStack
 from paipa_etl.formats.batch import Batch, Kept
@@ -17,16 +17,17 @@ from paipa_etl.formats.blocks import BLOCK
 from paipa_etl.formats.places import SourceBlock, no_records
 from paipa_etl.metering.meter import Tally
 from paipa_etl.metering.watch import SINK, SOURCE
-from paipa_etl.optimizer.fuse import fuse
+from paipa_etl.optimizer.fuse import BlockTask, fuse
 from paipa_etl.optimizer.ways import Way, way_of
 from paipa_etl.run import Run, close
-from paipa_etl.runners.block_task import BoundTask
-from paipa_etl.runners.outcome import OpenSink
+from paipa_etl.sinks import OpenSink
 from paipa_etl.sinks.files import OpenFile
-from paipa_etl.sources import Source
+from paipa_etl.sources import Source, ending
 from paipa_etl.sources.files import Copies, FileSource, copies_nothing
-from paipa_etl.sources.live import ending
 from paipa_etl.steps.contract import Step, Threaded
+
+if TYPE_CHECKING:
+    from paipa_etl.runners.block_task import BoundTask
 
 
 def records(
@@ -52,7 +53,7 @@ def records(
         if isinstance(source, FileSource):
             task, steps = fuse(steps)
             blocks = _blocks(source, run, stack)
-            flow = BoundTask(task, run, stack).records(blocks)
+            flow = _bind(task, run, stack).records(blocks)
         else:
             flow = run.watch.timed(source.records(run), SOURCE)
         stack.callback(close, flow)
@@ -118,7 +119,7 @@ def _write_pieces(output: OpenFile, source: FileSource, steps: tuple[Step, ...],
         task, _ = fuse(steps)
         copies = output.encoding.copies if task.preserving else copies_nothing
         blocks = _blocks(source, run, stack, copies)
-        for data, count in BoundTask(task, run, stack).pieces(blocks, output.encoding):
+        for data, count in _bind(task, run, stack).pieces(blocks, output.encoding):
             output.write_piece(data, count)
 
 
@@ -128,13 +129,19 @@ def _write_kept(output: OpenFile, source: FileSource, steps: tuple[Step, ...], r
         stack.callback(run.over)
         task, rest = fuse(steps)
         blocks = _blocks(source, run, stack, output.encoding.copies)
-        flow: Iterator[Kept] = BoundTask(task, run, stack).kept(blocks)
+        flow: Iterator[Kept] = _bind(task, run, stack).kept(blocks)
         stack.callback(close, flow)
         for step in rest:
             count = run.counts.add_step(str(step))
             flow = run.watch.timed(step.bind_kept(run, count)(flow), count)
             stack.callback(close, flow)
         output.write_kept(flow)
+
+
+def _bind(task: BlockTask, run: Run, stack: CleanupStack) -> BoundTask:
+    from paipa_etl.runners.block_task import BoundTask  # here: a copy needs none of it
+
+    return BoundTask(task, run, stack)
 
 
 def _blocks(

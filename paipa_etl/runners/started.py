@@ -13,7 +13,7 @@ from paipa_etl.errors import ForkedChild, describe
 from paipa_etl.formats.batch import NUMBERED, size_of
 from paipa_etl.report import Report
 from paipa_etl.run import Run
-from paipa_etl.sources.live import stop_reading
+from paipa_etl.sources import Source
 from paipa_etl.stop import Stopped
 from paipa_etl.turns import LoopTurn
 
@@ -27,7 +27,9 @@ class StartedRun:
     A live source is finished first, and an exception in the block aborts the run.
     """
 
-    def __init__(self, carry_out: Callable[[Run], Report], run: Run, source: object = None) -> None:
+    def __init__(
+        self, carry_out: Callable[[Run], Report], run: Run, source: Source | None = None
+    ) -> None:
         self._carry_out, self._run, self._source = carry_out, run, source
         self._failure: BaseException | None = None
         self._ended: Callable[[], object] = lambda: None
@@ -79,7 +81,9 @@ class StartedRun:
 
         What was put into a feed is read first; it takes nothing more.
         """
-        stop_reading(self._source, self._run)
+        if self._source is not None:
+            self._source.stop(self._run)
+        self._run.reading_stop.set()
 
     def abort(self) -> None:
         """End it now: nothing is published."""

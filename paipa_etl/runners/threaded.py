@@ -19,7 +19,6 @@ from paipa_etl.metering.watch import SOURCE, Owner
 from paipa_etl.report import StepCount
 from paipa_etl.run import Run
 from paipa_etl.runners.crew import Crew, ThreadGroup
-from paipa_etl.runners.outcome import OpenSink
 from paipa_etl.runners.parts import (
     Counted,
     arriving,
@@ -31,11 +30,11 @@ from paipa_etl.runners.parts import (
 )
 from paipa_etl.runners.share import ShareStage
 from paipa_etl.runners.stage import CallStage
+from paipa_etl.sinks import OpenSink
 from paipa_etl.sinks.files import OpenFile
-from paipa_etl.sources import Source
+from paipa_etl.sources import Source, ending
 from paipa_etl.sources.files import Copies, FileSource, copies_nothing
 from paipa_etl.sources.iterables import IterableSource
-from paipa_etl.sources.live import ending
 from paipa_etl.steps.calls import is_coroutine_function
 from paipa_etl.steps.contract import QUEUE, Opaque, Reads, Step, Threaded
 from paipa_etl.steps.functions import FunctionStep
@@ -93,7 +92,7 @@ def carry_out(
         yield from count.tallied(flow)
 
 
-class _Upstream:
+class _Upstream(Source):
     """Records that generators further up give, pulled by the thread that feeds a plan."""
 
     def __init__(self, iterable: Iterable[Any]) -> None:

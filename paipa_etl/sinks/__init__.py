@@ -1,14 +1,33 @@
-"""Opening for writing: one file a store; *return commits, raise aborts*."""
+"""Opening for writing: one file a store, and other sinks; *return commits, raise aborts*."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from paipa_etl.location import Location
 from paipa_etl.run import Run
 from paipa_etl.stores import StoreOptions, StoreTable
+
+
+class OpenSink(Protocol):
+    """An opened sink; ``live`` where a reader sees what is written at once."""
+
+    @property
+    def live(self) -> bool: ...
+    def write_all(self, records: Iterable[Any]) -> None: ...
+    def prepare(self) -> None: ...
+    def commit(self) -> None: ...
+    def abort(self, cause: BaseException) -> None: ...
+
+
+class Sink:
+    """Where records end up: plain data until a runner opens it."""
+
+    def open(self, run: Run) -> OpenSink:
+        """Open it for one run; nothing is published before its ``commit``."""
+        raise NotImplementedError(type(self).__name__)
 
 
 class Target(Protocol):
@@ -54,4 +73,4 @@ schemes = _table.schemes
 
 from paipa_etl.sinks.files import write  # noqa: E402  (it needs the table above)
 
-__all__ = ["Target", "WriteStore", "register", "store_of", "write"]
+__all__ = ["OpenSink", "Sink", "Target", "WriteStore", "register", "store_of", "write"]

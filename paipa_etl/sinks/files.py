@@ -21,10 +21,9 @@ from paipa_etl.interrupts import put_off
 from paipa_etl.location import LOCAL, Location, parse
 from paipa_etl.metering.watch import ROOM, SINK, STORE
 from paipa_etl.run import Run
-from paipa_etl.sinks import Target, store_of
+from paipa_etl.sinks import Sink, Target, store_of
 from paipa_etl.sinks.compressed import Encoded
 from paipa_etl.sinks.encoding import Encoding
-from paipa_etl.sinks.lists import ListSink
 from paipa_etl.stop import Stopped
 from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.buckets import check_not_folder
@@ -201,7 +200,7 @@ def _may_still_write(cause: BaseException) -> bool:
 
 
 @dataclass(frozen=True)
-class FileSink:
+class FileSink(Sink):
     """One location, with the format and codec that were asked for or that its name tells."""
 
     location: Location
@@ -291,6 +290,8 @@ def write(
     Raises ``PlanError`` for what cannot be.
     """
     if isinstance(target, list):
+        from paipa_etl.sinks.lists import ListSink
+
         return ListSink(target)
     location = parse(target)
     if location.scheme != LOCAL and "*" in location.target and location.is_glob:

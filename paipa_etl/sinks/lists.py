@@ -8,6 +8,7 @@ from typing import Any
 
 from paipa_etl.errors import PlanError
 from paipa_etl.run import Run
+from paipa_etl.sinks import Sink
 
 
 class OpenList:
@@ -47,7 +48,7 @@ class OpenList:
 
 
 @dataclass(frozen=True)
-class ListSink:
+class ListSink(Sink):
     """The caller's list, extended by all records at once: keeps them all."""
 
     records: list[Any] = field(repr=False)

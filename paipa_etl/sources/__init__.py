@@ -3,20 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from functools import partial
+from typing import Any
 
+from paipa_etl.collector import apart
 from paipa_etl.location import Location
 from paipa_etl.run import Run
 from paipa_etl.stores import StoreOptions, StoreTable
 from paipa_etl.stores.port import Entry
 
 
-class Source(Protocol):
+class Source:
     """Where records come from: plain data until a runner asks for them."""
 
     def records(self, run: Run) -> Iterator[Any]:
         """The records, one by one."""
+        raise NotImplementedError(type(self).__name__)
+
+    def stop(self, run: Run) -> None:
+        """The reading of a run ends early; called before the run's own reading is stopped."""
+
+    def end(self, run: Run) -> None:
+        """The run has ended, even if it never read the source."""
+
+
+@contextmanager
+def ending(source: Source, run: Run) -> Generator[None, None, None]:
+    """Report the end of the run to its source, whatever the end is."""
+    try:
+        yield
+    finally:
+        apart(partial(source.end, run))
 
 
 def itself(location: Location, run: Run, options: StoreOptions) -> Iterable[Entry]:

@@ -27,7 +27,7 @@ from paipa_etl.formats.places import Origin, SourceBlock
 from paipa_etl.location import LOCAL, Location
 from paipa_etl.metering.watch import CODEC, SOURCE, STORE, WAITS
 from paipa_etl.run import Run
-from paipa_etl.sources import ReadStore, store_of
+from paipa_etl.sources import ReadStore, Source, store_of
 from paipa_etl.sources.in_turn import in_turn
 from paipa_etl.sources.pieces import Input, Piece, Restarts, size_of_piece
 from paipa_etl.stop import Stop, Stopped
@@ -46,7 +46,7 @@ def copies_nothing(format: Format, context: Context) -> bool:
 
 
 @dataclass(frozen=True)
-class FileSource:
+class FileSource(Source):
     """Locations as one stream, in order; each ends its own last record and counts its own.
 
     Keeps one block (128 KiB, or one record up to ``max_record`` bytes), one trip of

@@ -10,12 +10,13 @@ from paipa_etl.errors import PlanError, never_stop, shown
 from paipa_etl.failures import Failure
 from paipa_etl.formats.batch import NUMBERED, Batch
 from paipa_etl.run import Run, close
+from paipa_etl.sources import Source
 
 AT_ONCE = 256  # records of a sequence in memory that are handed over together
 
 
 @dataclass(frozen=True)
-class IterableSource:
+class IterableSource(Source):
     """Any iterable of records; an iterator can be read only once."""
 
     iterable: Iterable[Any]
@@ -51,7 +52,7 @@ class IterableSource:
 
 
 @dataclass(frozen=True)
-class CallableSource:
+class CallableSource(Source):
     """A callable that returns an iterable of records, called anew for each run."""
 
     function: Callable[[], Iterable[Any]]

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from paipa_etl import forks
@@ -16,6 +14,7 @@ from paipa_etl.collector import apart
 from paipa_etl.errors import FeedClosed, PlanError
 from paipa_etl.formats.batch import NUMBERED, size_of
 from paipa_etl.run import Run
+from paipa_etl.sources import Source
 from paipa_etl.stop import Stop
 from paipa_etl.turns import LOOK_UP
 
@@ -23,7 +22,7 @@ LIMIT = 1024  # records
 AT_ONCE = 256
 
 
-class Feed:
+class Feed(Source):
     """A source that any threads put records into, while one run reads them; ``put`` waits for room.
 
     Holds at most ``limit`` records, or ``max_bytes`` of text and binary data in them. It
@@ -95,25 +94,8 @@ class Feed:
         return "<Feed>"
 
 
-@contextmanager
-def ending(source: object, run: Run) -> Generator[None, None, None]:
-    """Have whoever puts into a feed told of the end of the run, whatever that is."""
-    try:
-        yield
-    finally:
-        if isinstance(source, Feed):
-            apart(partial(source.end, run))
-
-
-def stop_reading(source: object, run: Run) -> None:
-    """End the reading early, but for what a feed has taken: whoever put that was not refused."""
-    if isinstance(source, Feed):
-        source.stop(run)
-    run.reading_stop.set()
-
-
 @dataclass(frozen=True)
-class QueueSource:
+class QueueSource(Source):
     """Any ``queue.Queue``, read until the run is stopped or, from Python 3.13 on, it is shut down.
 
     ``task_done()`` is called for a record when the next one is asked for.

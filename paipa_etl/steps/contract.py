@@ -65,9 +65,9 @@ class Step:
     """A ready step: frozen, printable, bound to a run before it carries records.
 
     ``reads`` says what it looks at; ``preserving`` that it never changes a record,
-    only passes or drops it; ``record_local`` that what becomes of a record depends on
-    no other; ``stateless`` that an instance can be replaced by a fresh one between
-    records; ``may_end_early`` that it may want no more records before they end;
+    only passes or drops it; ``record_local`` that it calls a function on each record, so
+    that a block task can carry it out; ``stateless`` that an instance can be replaced by a
+    fresh one between records; ``may_end_early`` that it may want no more records before they end;
     ``timed`` that it waits for a record only so long, which takes a channel before it;
     ``paced`` that it waits in order to keep a rate that the user set.
     ``workers`` are the threads that it asks for, where it asks for any.
@@ -75,7 +75,7 @@ class Step:
 
     reads = Reads.EVERYTHING
     preserving = False
-    record_local = True
+    record_local = False
     stateless = True
     may_end_early = False
     timed = False
@@ -130,7 +130,6 @@ class Opaque(Step):
     function: Callable[..., Iterable[Any]]
     stateless: bool = False
 
-    record_local = False
     may_end_early = True
 
     @property
@@ -187,7 +186,6 @@ class Threaded(Step):
 
     steps: tuple[Step, ...]
 
-    record_local = False
     may_end_early = True
 
     @property

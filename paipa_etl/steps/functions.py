@@ -46,6 +46,7 @@ class FunctionStep(Step):
     function: Function
     retry: Retry | None = field(default=None, kw_only=True)
 
+    record_local = True
     expands = False
     """Whether the result is an iterable of records, one record or many or none."""
 

@@ -22,7 +22,6 @@ class Counting(Step):
     count: int
 
     verb = ""
-    record_local = False
     stateless = False
     least = 0
 

@@ -117,7 +117,6 @@ class Throttle(Step):
 
     reads = Reads.NOTHING
     preserving = True
-    record_local = False
     stateless = False
     paced = True
 

@@ -22,7 +22,6 @@ class Every(Step):
 
     reads = Reads.NOTHING
     preserving = True
-    record_local = False
     stateless = False
 
     def __post_init__(self) -> None:
