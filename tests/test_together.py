@@ -12,7 +12,8 @@ from conftest import Command
 
 from paipa_etl import Pipeline, read, steps, transfer, write
 from paipa_etl.debugger import Debugger, View
-from paipa_etl.metering.watch import MANY, OWN, SOURCE, Watch
+from paipa_etl.metering.accounts import MANY, Watch
+from paipa_etl.metering.watch import OWN, SOURCE
 
 RECORDS = 100
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from paipa_etl.debugger.view import QueueRole, QueueView, StepView
 from paipa_etl.errors import shown
+from paipa_etl.metering.accounts import Queue, Watch
 from paipa_etl.metering.plan import NAME, Plan, PlanStep
 from paipa_etl.metering.watch import (
     CODEC,
@@ -18,8 +19,6 @@ from paipa_etl.metering.watch import (
     STORE,
     WAITS,
     Owner,
-    Queue,
-    Watch,
 )
 from paipa_etl.report import Counts, Report, StepCount, StepReport
 

@@ -29,8 +29,9 @@ from paipa_etl.debugger.samples import TOTALS, Samples
 from paipa_etl.debugger.verdict import judge
 from paipa_etl.debugger.view import View, filled
 from paipa_etl.errors import PaipaWarning, describe
+from paipa_etl.metering.accounts import Watch
 from paipa_etl.metering.plan import Plan
-from paipa_etl.metering.watch import CODEC, OWN, SINK, SOURCE, STORE, Watch
+from paipa_etl.metering.watch import CODEC, OWN, SINK, SOURCE, STORE
 
 TICK = 0.1  # seconds between two looks of a session's own thread
 
