@@ -22,7 +22,7 @@ from paipa_etl import Pipeline, PlanError, combine_pipeline, read, steps, write
 from paipa_etl.debugger import Debugger, JsonLines, LogLines, Reporter, View
 from paipa_etl.debugger.samples import POINTS, Samples
 from paipa_etl.errors import PaipaWarning
-from paipa_etl.metering import _meter_python, looks, watch
+from paipa_etl.metering import _meter_python, accounts, looks
 
 
 class Hands:
@@ -51,7 +51,7 @@ def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
     """Each form of the meter, whole."""
     if request.param == "plain":
         for name in ("Account", "Probe", "Strand"):
-            monkeypatch.setattr(watch, name, getattr(_meter_python, name))
+            monkeypatch.setattr(accounts, name, getattr(_meter_python, name))
         monkeypatch.setattr(looks, "Account", _meter_python.Account)
     return str(request.param)
 
