@@ -26,7 +26,7 @@ from tools import as_installed, versions
 
 from paipa_etl import Pipeline, combine_pipeline, steps
 from paipa_etl.debugger import Debugger
-from paipa_etl.metering import _meter_python, accounts, looks
+from paipa_etl.metrics import _meter_python, accounts, looks
 
 STEPS = 4
 NESTED, FEW, OLD = 500_000, 100_000, 20_000  # records: compiled, plain, the ancestor's
@@ -83,7 +83,7 @@ def ancestor(records: int, debugged: bool) -> Callable[[], None]:
 
 def plain(form: bool) -> None:
     """Use the plain form of the meter, or the one that there is."""
-    from paipa_etl.metering import meter
+    from paipa_etl.metrics import meter
 
     for module, names in ((accounts, ("Account", "Probe", "Strand")), (looks, ("Account",))):
         for name in names:

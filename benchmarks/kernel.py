@@ -15,9 +15,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from paipa_etl.formats import _scan_python as plain
-from paipa_etl.formats.blocks import BLOCK, MAX_RECORD, Limits, LineReader, split_lines
 from paipa_etl.formats.json_text import decode, encode_line
+from paipa_etl.formats.kernels import _scan_python as plain
+from paipa_etl.formats.line_reader import LineReader, split_lines
+from paipa_etl.records.blocks import BLOCK, MAX_RECORD, Limits
 
 SAMPLE = Path(__file__).resolve().parent.parent / "fixtures" / "events.jsonl.gz"
 LEAST = 1.5  # below this the kernel goes: the plain form is there anyway
@@ -29,7 +30,7 @@ def main() -> int:
     """Time each function of the kernel; give the exit code."""
     args = arguments()
     try:
-        from paipa_etl.formats import _scan as kernel
+        from paipa_etl.formats.kernels import _scan as kernel
     except ImportError:
         print("The kernel is not compiled: nothing to compare.", file=sys.stderr)
         return 2

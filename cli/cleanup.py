@@ -8,8 +8,8 @@ import sys
 import time
 
 from paipa_etl.cli.signals import Signals
-from paipa_etl.clients import Clients
 from paipa_etl.location import parse
+from paipa_etl.run.clients import Clients
 from paipa_etl.stores import StoreOptions
 
 UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}

@@ -11,12 +11,12 @@ from itertools import islice
 from typing import TextIO
 
 from paipa_etl import Pipeline, Report
-from paipa_etl.clash import check_not_same
 from paipa_etl.cli.arguments import set_for_command
 from paipa_etl.cli.plan import is_many
 from paipa_etl.cli.reporting import reported
 from paipa_etl.cli.signals import Signals
 from paipa_etl.errors import OutputError, shown
+from paipa_etl.plan_checks import check_not_same
 from paipa_etl.run import Run
 from paipa_etl.stores.descriptors import STDOUT, borrowed, write_all
 

@@ -9,7 +9,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from paipa_etl import steps as steps
-    from paipa_etl.combine import combine_pipeline as combine_pipeline
+    from paipa_etl.api import combine_pipeline as combine_pipeline
     from paipa_etl.errors import BadRecord as BadRecord
     from paipa_etl.errors import ChangedRecord as ChangedRecord
     from paipa_etl.errors import DamagedInput as DamagedInput
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from paipa_etl.errors import StuckWorker as StuckWorker
     from paipa_etl.pipeline import Pipeline as Pipeline
     from paipa_etl.pipeline import read as read
-    from paipa_etl.report import Report as Report
-    from paipa_etl.resources import needs as needs
-    from paipa_etl.resources import per_run as per_run
-    from paipa_etl.resources import per_step as per_step
-    from paipa_etl.resources import per_worker as per_worker
+    from paipa_etl.run.report import Report as Report
+    from paipa_etl.run.resources import needs as needs
+    from paipa_etl.run.resources import per_run as per_run
+    from paipa_etl.run.resources import per_step as per_step
+    from paipa_etl.run.resources import per_worker as per_worker
     from paipa_etl.sinks import write as write
     from paipa_etl.sources.live import Feed as Feed
     from paipa_etl.steps import consume as consume
@@ -50,16 +50,16 @@ _HOMES = {
     "PaipaError": "errors",
     "Pipeline": "pipeline",
     "PlanError": "errors",
-    "Report": "report",
+    "Report": "run.report",
     "Skip": "errors",
     "ChangedRecord": "errors",
     "StuckWorker": "errors",
-    "combine_pipeline": "combine",
+    "combine_pipeline": "api",
     "consume": "steps",
-    "needs": "resources",
-    "per_run": "resources",
-    "per_step": "resources",
-    "per_worker": "resources",
+    "needs": "run.resources",
+    "per_run": "run.resources",
+    "per_step": "run.resources",
+    "per_worker": "run.resources",
     "read": "pipeline",
     "transfer": "transfers",
     "write": "sinks",

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Container
 from typing import TYPE_CHECKING
 
-from paipa_etl import forks
 from paipa_etl.errors import PlanError, describe
+from paipa_etl.threads import forks
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint

@@ -13,7 +13,7 @@ from paipa_etl.optimizer.fuse import fuse
 from paipa_etl.optimizer.ways import Way, way_of
 from paipa_etl.run import MAX_MEMORY, Run
 from paipa_etl.runners import threaded
-from paipa_etl.runners.crew import ThreadGroup
+from paipa_etl.runners.threaded.thread_group import ThreadGroup
 from paipa_etl.sinks.files import FileSink
 from paipa_etl.sources.files import FileSource
 from paipa_etl.steps.calls import is_coroutine_function

@@ -9,20 +9,20 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from paipa_etl.clash import check_inputs_open, check_not_same
-from paipa_etl.clients import Clients
 from paipa_etl.codecs import Codec
 from paipa_etl.errors import PlanError, shown
 from paipa_etl.failures import ErrorPolicy
 from paipa_etl.formats import Format
-from paipa_etl.formats.blocks import MAX_RECORD
 from paipa_etl.location import Location, parse
-from paipa_etl.metering.watch import UNWATCHED, Unwatched
-from paipa_etl.report import Report
-from paipa_etl.resources import check
+from paipa_etl.metrics.watch import UNWATCHED, Unwatched
+from paipa_etl.plan_checks import check_inputs_open, check_not_same
+from paipa_etl.records.blocks import MAX_RECORD
 from paipa_etl.run import MAX_MEMORY, Run
+from paipa_etl.run.clients import Clients
+from paipa_etl.run.report import Report
+from paipa_etl.run.resources import check
 from paipa_etl.runners import serial
-from paipa_etl.runners.outcome import Core, carry_out
+from paipa_etl.runners.commit import Core, carry_out
 from paipa_etl.sinks import Sink
 from paipa_etl.sinks.discard import Discard
 from paipa_etl.sinks.files import FileSink, write
@@ -35,7 +35,7 @@ from paipa_etl.suffixes import codec_of, format_of, parse_suffixes
 if TYPE_CHECKING:
     from paipa_etl.debugger import Debugger
     from paipa_etl.explanation import Explanation
-    from paipa_etl.metering.plan import Plan
+    from paipa_etl.metrics.plan import Plan
     from paipa_etl.runners.started import StartedRun
 
 
@@ -151,7 +151,7 @@ class Pipeline:
 
     def described(self, steps: tuple[Step, ...]) -> Plan:
         """The plan as the debugger needs it; ``steps`` are the steps that run."""
-        from paipa_etl.metering.plan import Plan, PlanStep
+        from paipa_etl.metrics.plan import Plan, PlanStep
 
         described = tuple(PlanStep(str(step), workers_of(step), step.paced) for step in steps)
         codec = self.sink.output_codec if isinstance(self.sink, FileSink) else None

@@ -12,9 +12,9 @@ from types import SimpleNamespace
 import pytest
 from greenlet import GreenletExit, getcurrent, greenlet
 
-from paipa_etl import forks, turns
-from paipa_etl.runners import crew, share, stage
-from paipa_etl.runners.ticket import Ticket
+from paipa_etl.runners.threaded import share, stage, thread_group
+from paipa_etl.runners.threaded.ticket import Ticket
+from paipa_etl.threads import forks, waiting
 
 ENDLESS = 10_000  # decisions: a run that takes more of them does not end
 IDLE = 8  # times that a timed wait elapses, one after the other, while nobody else can go on
@@ -230,14 +230,14 @@ scheduler = Scheduler({})
 def make_cooperative(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the core use these locks and threads, and a clock that stands still."""
     threads = SimpleNamespace(Lock=Lock, current_thread=lambda: None)
-    monkeypatch.setattr(crew, "threading", threads)
+    monkeypatch.setattr(thread_group, "threading", threads)
     monkeypatch.setattr(forks, "lock", Lock)
-    monkeypatch.setattr(turns, "Lock", Lock)
-    for module in (share, stage, turns):
+    monkeypatch.setattr(waiting, "Lock", Lock)
+    for module in (share, stage, waiting):
         monkeypatch.setattr(module, "perf_counter", lambda: 0.0)
-    monkeypatch.setattr(crew, "Thread", Task)
+    monkeypatch.setattr(thread_group, "Thread", Task)
     # What the collector drops is closed at once: a thread of its own would not be one of these.
-    monkeypatch.setattr(crew, "apart", lambda cleanup: cleanup())
+    monkeypatch.setattr(thread_group, "apart", lambda cleanup: cleanup())
     monkeypatch.setattr(Ticket, "__hash__", lambda ticket: ticket.batch.indices[0])
 
 

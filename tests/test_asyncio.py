@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from paipa_etl import Pipeline, Skip, steps
-from paipa_etl.background import EventLoop
-from paipa_etl.stop import Stopped
+from paipa_etl.threads.event_loop import EventLoop
+from paipa_etl.threads.stop import Stopped
 
 SOON = 20  # seconds: a hang guard
 

@@ -26,13 +26,7 @@ from conformance.codec_samples import (
     written,
 )
 
-from paipa_etl import (
-    DamagedInput,
-    Pipeline,
-    codecs,
-    read,
-    write,
-)
+from paipa_etl import DamagedInput, Pipeline, codecs, read, write
 from paipa_etl.codecs.members import MemberDecoder
 from paipa_etl.errors import PaipaWarning
 

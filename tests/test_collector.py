@@ -15,7 +15,7 @@ import pytest
 from test_exit import HALF, SHAPES, ran
 
 from paipa_etl import Feed, Pipeline, per_worker, read, steps
-from paipa_etl.collector import apart, is_collecting
+from paipa_etl.threads.collector import apart, is_collecting
 
 WITHIN = 20.0  # seconds after which something hangs
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from plans import FAILING, RAW, Move, Stream, expected, made, mixes, plans
 
 from paipa_etl import Pipeline, combine_pipeline, steps
-from paipa_etl.report import Report
+from paipa_etl.run.report import Report
 
 NUMBERS = st.lists(st.integers(0, 60), max_size=40)
 LONG = st.builds(range, st.integers(0, 3), st.integers(300, 600))

@@ -22,7 +22,7 @@ from paipa_etl import Pipeline, PlanError, combine_pipeline, read, steps, write
 from paipa_etl.debugger import Debugger, JsonLines, LogLines, Reporter, View
 from paipa_etl.debugger.samples import POINTS, Samples
 from paipa_etl.errors import PaipaWarning
-from paipa_etl.metering import _meter_python, accounts, looks
+from paipa_etl.metrics import _meter_python, accounts, looks
 
 
 class Hands:
@@ -449,8 +449,8 @@ def test_all_that_the_memory_grew_by_is_somebodys(
 ) -> None:
     """Waits and hand-overs among it: what is let go then would be missing from the sum."""
     held = itertools.count(0, 1_000)
-    monkeypatch.setattr("paipa_etl.metering.looks.Memory.held", lambda self: next(held))
-    monkeypatch.setattr("paipa_etl.metering.looks.PERIOD", 0)
+    monkeypatch.setattr("paipa_etl.metrics.looks.Memory.held", lambda self: next(held))
+    monkeypatch.setattr("paipa_etl.metrics.looks.PERIOD", 0)
     source = tmp_path / "in.jsonl.gz"
     source.write_bytes(gzip.compress(b'{"n": 1}\n' * 200_000))
     debugger = Debugger()

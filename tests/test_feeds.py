@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from paipa_etl import Feed, FeedClosed, Pipeline, PlanError, steps
-from paipa_etl.stop import Stopped
+from paipa_etl.threads.stop import Stopped
 
 WORKERS = [None, 3]
 

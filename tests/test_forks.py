@@ -299,7 +299,7 @@ Pipeline("in.jsonl", step, "out.jsonl").run()
 def test_a_lock_that_another_thread_holds_is_free_in_the_child(tmp_path: Path) -> None:
     what = """
 import threading
-from paipa_etl import forks
+from paipa_etl.threads import forks
 lock, held, end = forks.lock(), threading.Event(), threading.Event()
 def hold():
     with lock:
@@ -324,12 +324,12 @@ open("out.jsonl", "w").close()
 def test_every_lock_that_outlives_a_call_is_free_in_a_child() -> None:
     """The others are bells: one thread waits for them, and none of a child's does."""
     bells = {
-        "turns.py": 1,
-        "stop.py": 1,
-        "runners/crew.py": 1,
-        "background/ticking.py": 1,
-        "background/threads.py": 1,
-        "interrupts.py": 1,  # held by the thread that forks
+        "threads/waiting.py": 1,
+        "threads/stop.py": 1,
+        "runners/threaded/thread_group.py": 1,
+        "threads/ticking.py": 1,
+        "threads/starting.py": 1,
+        "threads/interrupts.py": 1,  # held by the thread that forks
     }
     made = re.compile(r"(?<!asyncio\.)\bR?Lock\(\)")
     folder = ROOT / "paipa_etl"
@@ -337,7 +337,10 @@ def test_every_lock_that_outlives_a_call_is_free_in_a_child() -> None:
         str(path.relative_to(folder)): len(made.findall(path.read_text()))
         for path in folder.rglob("*.py")
     }
-    assert {name: count for name, count in counts.items() if count} == {**bells, "forks.py": 2}
+    assert {name: count for name, count in counts.items() if count} == {
+        **bells,
+        "threads/forks.py": 2,
+    }
 
 
 def test_the_lock_of_a_temporary_file_outlives_a_child(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from pieces import Pieces, split
 
 from paipa_etl import BadRecord, Pipeline, read, steps, write
 from paipa_etl.formats import by_name
-from paipa_etl.formats.blocks import Block, Limits, LineReader, split_lines
+from paipa_etl.formats.line_reader import LineReader, split_lines
+from paipa_etl.records.blocks import Block, Limits
 
 BOM = b"\xef\xbb\xbf"
 LINES = [b"1", b"  ", b'"two"', b"", b'{"three":3}\r', b"nothing", b'"\xc3\xa9"', b"[", b"9"]

@@ -14,8 +14,8 @@ from unittest.mock import Mock
 import pytest
 
 from paipa_etl import Feed, Pipeline, steps
-from paipa_etl.interrupts import INTERRUPTS, held_back
-from paipa_etl.turns import Turn
+from paipa_etl.threads.interrupts import INTERRUPTS, held_back
+from paipa_etl.threads.waiting import Turn
 
 
 def blocked() -> set[signal.Signals]:
@@ -38,7 +38,7 @@ def test_an_interrupt_comes_behind_the_block() -> None:
 
 ANOTHER = """\
 import signal, socket, threading
-from paipa_etl.interrupts import INTERRUPTS, held_back
+from paipa_etl.threads.interrupts import INTERRUPTS, held_back
 end = threading.Event()
 other = threading.Thread(target=end.wait, daemon=True)
 other.start()
@@ -122,7 +122,7 @@ def test_a_handler_that_sets_another_one_has_the_last_word() -> None:
 
 FORKED = """\
 import os, signal, sys, threading
-from paipa_etl.interrupts import put_off
+from paipa_etl.threads.interrupts import put_off
 def handle(number, frame):
     os._exit(9)
 signal.signal(signal.SIGTERM, handle)
@@ -152,7 +152,7 @@ EARLY = """\
 import os, signal, threading, time
 sent, told = os.pipe()
 os.register_at_fork(after_in_child=lambda: os.read(sent, 1))  # before anything else in the child
-from paipa_etl.interrupts import held_back
+from paipa_etl.threads.interrupts import held_back
 code = []
 def fork():
     child = os.fork()

@@ -23,9 +23,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from paipa_etl import BadRecord
-from paipa_etl.formats import _scan_python, json_text
+from paipa_etl.formats import json_text
+from paipa_etl.formats.kernels import _scan_python
 
-scan = pytest.importorskip("paipa_etl.formats._scan", reason="installed without a compiler")
+scan = pytest.importorskip("paipa_etl.formats.kernels._scan", reason="installed without a compiler")
 
 scalars = (
     st.none()
@@ -273,10 +274,11 @@ def test_newlines_are_counted_in_blocks_of_any_size() -> None:
 
 PLAIN = """
 import sys
-sys.modules["paipa_etl.formats._scan"] = None
+sys.modules["paipa_etl.formats.kernels._scan"] = None
 from paipa_etl.cli.main import main
-from paipa_etl.formats import _scan_python, json_text, kernel
-assert kernel.count_valid is _scan_python.count_valid
+from paipa_etl.formats import json_text, kernels
+from paipa_etl.formats.kernels import _scan_python
+assert kernels.count_valid is _scan_python.count_valid
 assert json_text.holds_nan is _scan_python.holds_nan
 sys.exit(main(sys.argv[1:]))
 """

@@ -16,7 +16,8 @@ import pytest
 from conftest import COMMAND
 
 from paipa_etl import Pipeline, read, steps
-from paipa_etl.background import Thread, threads
+from paipa_etl.threads import starting
+from paipa_etl.threads.exit import Thread
 
 STEPS = """\
 import asyncio
@@ -246,14 +247,14 @@ def test_a_thread_that_cannot_handle_its_failure_ends_its_run() -> None:
 
     thread = Thread(fail, "failing", end)
     thread.start()
-    assert ended.wait(threads.PAUSE * threads.ATTEMPTS * 10)
+    assert ended.wait(starting.PAUSE * starting.ATTEMPTS * 10)
     thread.join()
     assert isinstance(thread.failure, MemoryError)
 
 
 def test_what_a_safe_thread_relies_on_is_there() -> None:
     """In the ``threading`` of a Python to come, that may be otherwise."""
-    thread = threads.SafeThread(lambda: None, "safe")
+    thread = starting.SafeThread(lambda: None, "safe")
     thread.start()
     thread.join()
     assert thread._beginning.is_set()

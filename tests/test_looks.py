@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paipa_etl.metering import _meter_python, looks, meter
-from paipa_etl.metering.totals import Total
+from paipa_etl.metrics import _meter_python, looks, meter
+from paipa_etl.metrics.totals import Total
 
 FORMS = [pytest.param(_meter_python, id="plain"), pytest.param(meter, id="compiled")]
 Work = Callable[[int], tuple[float, float]]

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paipa_etl.metering import _meter_python, meter
-from paipa_etl.metering.totals import Total, middle
+from paipa_etl.metrics import _meter_python, meter
+from paipa_etl.metrics.totals import Total, middle
 
 FORMS = [pytest.param(_meter_python, id="plain"), pytest.param(meter, id="compiled")]
 

@@ -26,7 +26,7 @@ from conftest import COMMAND
 from test_http_store import certified, secured
 
 from paipa_etl import BadRecord, InputError, OutputError, Pipeline, PlanError, read, steps, write
-from paipa_etl.stop import Stopped
+from paipa_etl.threads.stop import Stopped
 
 COUNT = 5_000
 LINES = [b'{"n":%d,"text":"%s"}\n' % (n, b"x" * (n % 300)) for n in range(COUNT)]

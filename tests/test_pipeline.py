@@ -17,16 +17,7 @@ from conftest import live_threads
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paipa_etl import (
-    Pipeline,
-    PlanError,
-    Skip,
-    combine_pipeline,
-    consume,
-    read,
-    steps,
-    write,
-)
+from paipa_etl import Pipeline, PlanError, Skip, combine_pipeline, consume, read, steps, write
 from paipa_etl.errors import describe
 
 

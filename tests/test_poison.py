@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from paipa_etl import Pipeline, Skip, steps
-from paipa_etl.channel import Abandoned, Finished
 from paipa_etl.errors import Word, describe
 from paipa_etl.steps.functions import GONE, Gone
-from paipa_etl.stop import Stopped
-from paipa_etl.turns import Elapsed
+from paipa_etl.threads.channel import Abandoned, Finished
+from paipa_etl.threads.stop import Stopped
+from paipa_etl.threads.waiting import Elapsed
 
 COUNT, AT = 40, 20
 

@@ -15,9 +15,9 @@ from paipa_etl import codecs
 from paipa_etl.codecs import Codec
 from paipa_etl.codecs.members import POINTS, MemberDecoder
 from paipa_etl.formats import by_name
-from paipa_etl.formats.batch import decoded
-from paipa_etl.formats.blocks import BLOCK, DECODED_BLOCK, Limits, Position
 from paipa_etl.location import parse
+from paipa_etl.records.batch import decoded
+from paipa_etl.records.blocks import BLOCK, DECODED_BLOCK, Limits, Position
 from paipa_etl.run import Run
 from paipa_etl.sources.files import FileSource
 from paipa_etl.sources.pieces import MOST_RESTARTS

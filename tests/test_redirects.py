@@ -20,8 +20,8 @@ from fault_proxy import Fault, FaultProxy, status
 from servers import Place
 
 from paipa_etl import InputError, OutputError, Pipeline, PlanError, read, write
-from paipa_etl.clients import Clients
 from paipa_etl.location import parse
+from paipa_etl.run.clients import Clients
 from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.cleaning import Leftovers
 from paipa_etl.stores.link_local import is_refused, names_refused

@@ -12,8 +12,8 @@ import pytest
 from schedules import Scheduler, make_cooperative, schedules
 
 from paipa_etl import steps
-from paipa_etl.clock import Clock
 from paipa_etl.run import Run
+from paipa_etl.run.clock import Clock
 from paipa_etl.runners.threaded import _Plan
 from paipa_etl.sources.iterables import IterableSource
 

@@ -14,8 +14,8 @@ import pytest
 from conftest import SAMPLE, Command
 
 from paipa_etl import InputError, OutputError, Pipeline, PlanError, read, steps, transfer, write
-from paipa_etl.clients import Clients
 from paipa_etl.location import parse
+from paipa_etl.run.clients import Clients
 from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.cleaning import Leftovers
 

@@ -18,11 +18,11 @@ from test_unknown_sizes import Asked, head, s3_words, site
 import paipa_etl
 from paipa_etl import errors
 from paipa_etl.cli.reporting import ReportMissing
-from paipa_etl.clients import Clients
 from paipa_etl.errors import BadRecord, DamagedInput, PaipaError, note
 from paipa_etl.failures import Place
 from paipa_etl.formats import BadSample
 from paipa_etl.location import parse
+from paipa_etl.run.clients import Clients
 from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.port import StoreFailure
 from paipa_etl.stores.remote import object_of

@@ -28,9 +28,9 @@ from paipa_etl import (
     read,
     write,
 )
-from paipa_etl.clients import Clients
 from paipa_etl.location import parse
 from paipa_etl.run import Run
+from paipa_etl.run.clients import Clients
 from paipa_etl.sources import remote
 from paipa_etl.sources.files import FileSource
 from paipa_etl.stores import StoreOptions

@@ -24,8 +24,8 @@ from conftest import COMMAND
 from servers import Place, free_port
 
 from paipa_etl import Pipeline, read, steps, write
-from paipa_etl.clients import Clients
 from paipa_etl.location import parse
+from paipa_etl.run.clients import Clients
 from paipa_etl.stores import StoreOptions, secrets
 from paipa_etl.stores.failures import answered
 from paipa_etl.stores.http import HttpObject

@@ -18,7 +18,7 @@ from servers import Place
 
 from paipa_etl import Pipeline, PlanError, read, steps, transfer, write
 from paipa_etl.location import parse
-from paipa_etl.names import Template, is_template
+from paipa_etl.transfers.templates import Template, is_template
 
 
 @pytest.fixture

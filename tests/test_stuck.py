@@ -11,13 +11,13 @@ import pytest
 from test_signals import running, temporary, wait_for
 
 from paipa_etl import Pipeline, StuckWorker, steps
-from paipa_etl.runners import crew
+from paipa_etl.runners.threaded import thread_group
 
 STEPS = """\
 import time
 from pathlib import Path
-from paipa_etl.runners import crew
-crew.GRACE = 0.5
+from paipa_etl.runners.threaded import thread_group
+thread_group.GRACE = 0.5
 def stay(record):
     if record == 1:
         Path('staying').touch()
@@ -35,7 +35,7 @@ def wait(record):
 def test_the_library_says_who_stays_and_where(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
-    monkeypatch.setattr(crew, "GRACE", 0.3)
+    monkeypatch.setattr(thread_group, "GRACE", 0.3)
     target = tmp_path / "out.jsonl"
     target.write_text("old")
     go_on, staying = threading.Event(), threading.Event()

@@ -15,10 +15,12 @@ from typing import Any
 
 import pytest
 
-from paipa_etl.background import WriteBehind, read_ahead, surely
-from paipa_etl.channel import Abandoned, Channel, Finished
-from paipa_etl.stop import Stop
-from paipa_etl.turns import Line, Turn
+from paipa_etl.threads.ahead import read_ahead
+from paipa_etl.threads.behind import WriteBehind
+from paipa_etl.threads.channel import Abandoned, Channel, Finished
+from paipa_etl.threads.starting import surely
+from paipa_etl.threads.stop import Stop
+from paipa_etl.threads.waiting import Line, Turn
 
 
 def started(work: Any) -> threading.Thread:
@@ -172,7 +174,7 @@ def interrupted_at(at: int, work: Callable[[], object]) -> bool:
     before: dict[FrameType, str] = {}
 
     def trace(frame: FrameType, event: str, argument: object) -> Any:
-        if not frame.f_code.co_filename.endswith(("channel.py", "turns.py", "threading.py")):
+        if not frame.f_code.co_filename.endswith(("channel.py", "waiting.py", "threading.py")):
             return None
         frame.f_trace_opcodes = True
         if event == "opcode":

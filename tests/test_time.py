@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from paipa_etl import Feed, Pipeline, PlanError, combine_pipeline, steps
-from paipa_etl.clock import Clock
 from paipa_etl.run import Run
-from paipa_etl.stop import Stop
+from paipa_etl.run.clock import Clock
+from paipa_etl.threads.stop import Stop
 
 
 class Hand(Clock):

@@ -12,8 +12,8 @@ from conftest import Command
 
 from paipa_etl import Pipeline, read, steps, transfer, write
 from paipa_etl.debugger import Debugger, View
-from paipa_etl.metering.accounts import MANY, Watch
-from paipa_etl.metering.watch import OWN, SOURCE
+from paipa_etl.metrics.accounts import MANY, Watch
+from paipa_etl.metrics.watch import OWN, SOURCE
 
 RECORDS = 100
 

@@ -19,9 +19,9 @@ from fault_proxy import Fault, FaultProxy, Plan, status
 from servers import Place
 
 from paipa_etl import OutputError, Pipeline, steps, write
-from paipa_etl.clients import Clients
 from paipa_etl.errors import PaipaWarning
 from paipa_etl.location import parse
+from paipa_etl.run.clients import Clients
 from paipa_etl.sinks import remote
 from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.cleaning import Leftovers

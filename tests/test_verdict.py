@@ -17,8 +17,8 @@ from paipa_etl.debugger import Debugger, QueueView, StepView, View
 from paipa_etl.debugger.observed import steps_of
 from paipa_etl.debugger.verdict import judge
 from paipa_etl.debugger.view import QueueRole
-from paipa_etl.metering.accounts import Watch
-from paipa_etl.metering.plan import Plan, PlanStep
+from paipa_etl.metrics.accounts import Watch
+from paipa_etl.metrics.plan import Plan, PlanStep
 from paipa_etl.run import Run
 
 COUNTS: dict[str, Any] = {"read": 1_000, "written": 1_000}

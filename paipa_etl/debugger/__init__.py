@@ -1,7 +1,7 @@
 """The debugger: what every step of a run costs, where the time goes, what to do about it.
 
 ``Pipeline.run(debugger=Debugger(reporters=[LogLines()]))``. Counts and times are kept by
-``paipa_etl.metering``; here they are looked at, judged and shown, and nothing is changed.
+``paipa_etl.metrics``; here they are looked at, judged and shown, and nothing is changed.
 """
 
 from __future__ import annotations

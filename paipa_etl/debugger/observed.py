@@ -8,9 +8,9 @@ from typing import Any, Protocol
 
 from paipa_etl.debugger.view import QueueRole, QueueView, StepView
 from paipa_etl.errors import shown
-from paipa_etl.metering.accounts import Queue, Watch
-from paipa_etl.metering.plan import NAME, Plan, PlanStep
-from paipa_etl.metering.watch import (
+from paipa_etl.metrics.accounts import Queue, Watch
+from paipa_etl.metrics.plan import NAME, Plan, PlanStep
+from paipa_etl.metrics.watch import (
     CODEC,
     OWN,
     ROOM,
@@ -20,7 +20,7 @@ from paipa_etl.metering.watch import (
     WAITS,
     Owner,
 )
-from paipa_etl.report import Counts, Report, StepCount, StepReport
+from paipa_etl.run.report import Counts, Report, StepCount, StepReport
 
 
 class Observed(Protocol):

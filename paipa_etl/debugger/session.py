@@ -13,9 +13,6 @@ from functools import partial
 from types import NoneType
 from typing import Any
 
-from paipa_etl import forks
-from paipa_etl.background import Ticking
-from paipa_etl.collector import apart
 from paipa_etl.debugger.observed import (
     Observed,
     limit_of,
@@ -29,9 +26,12 @@ from paipa_etl.debugger.samples import TOTALS, Samples
 from paipa_etl.debugger.verdict import judge
 from paipa_etl.debugger.view import View, filled
 from paipa_etl.errors import PaipaWarning, describe
-from paipa_etl.metering.accounts import Watch
-from paipa_etl.metering.plan import Plan
-from paipa_etl.metering.watch import CODEC, OWN, SINK, SOURCE, STORE
+from paipa_etl.metrics.accounts import Watch
+from paipa_etl.metrics.plan import Plan
+from paipa_etl.metrics.watch import CODEC, OWN, SINK, SOURCE, STORE
+from paipa_etl.threads import forks
+from paipa_etl.threads.collector import apart
+from paipa_etl.threads.ticking import Ticking
 
 TICK = 0.1  # seconds between two looks of a session's own thread
 

@@ -16,17 +16,32 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 
 from paipa_etl import entry_points
 from paipa_etl.errors import BadRecord, PlanError, shown
-from paipa_etl.formats.blocks import Block, Limits, Position
+from paipa_etl.records.blocks import Block, Decoder, Limits, NoRecord, Position, Rows
+
+__all__ = [
+    "BadSample",
+    "Columns",
+    "Context",
+    "Decoder",
+    "Encode",
+    "Format",
+    "NoRecord",
+    "Options",
+    "Reader",
+    "Rows",
+    "Sample",
+    "Writer",
+    "by_name",
+    "from_suffix",
+    "register",
+    "registered",
+]
 
 DEFAULT = "jsonl"
 
 Context = Any
 Columns = tuple[str, ...]
 Encode = Callable[[Any], bytes]
-
-
-class NoRecord(Exception):
-    """Raised by ``Decoder.decode`` and ``validate``: the bytes hold no record, as a blank line."""
 
 
 class Reader(Protocol):
@@ -43,39 +58,6 @@ class Reader(Protocol):
         Raises ``InputError`` where the framing is broken: that ends the input under every
         error policy.
         """
-
-
-class Rows(NamedTuple):
-    """The records of a block as raw bytes, and the fastest function that decodes each of them.
-
-    Where ``decode`` raises anything, ``Decoder.decode`` decides on the same bytes. Some of
-    the raw bytes may hold no record; that is known only when they are decoded.
-    """
-
-    raws: Sequence[bytes]
-    decode: Callable[[bytes], Any]
-
-
-class Decoder(Protocol):
-    """Pure functions over the blocks of one context; can be pickled."""
-
-    rows_are_lines: bool
-    """Whether each of the ``raws`` is one physical line."""
-
-    def rows(self, block: Block) -> Rows:
-        """The raw bytes of each record, without what separates them; decodes nothing."""
-
-    def decode(self, raw: bytes) -> Any:
-        """One record; raises ``BadRecord``, or ``NoRecord`` where the bytes hold none."""
-
-    def validate(self, raw: bytes) -> None:
-        """Raises what ``decode`` raises for bytes that are not valid; makes no record."""
-
-    def count_valid(self, block: Block) -> int:
-        """How many records a block has where all are valid and no raw bytes hold none; else -1."""
-
-    def starts(self, block: Block) -> Sequence[int]:
-        """The byte in the block at which each record begins, good and bad ones."""
 
 
 class BadSample(BadRecord):

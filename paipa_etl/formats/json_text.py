@@ -14,11 +14,11 @@ import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from paipa_etl import forks
 from paipa_etl.errors import BadRecord, shown
-from paipa_etl.formats.kernel import LineEncoder, holds_nan
+from paipa_etl.formats.kernels import LineEncoder, holds_nan
 from paipa_etl.formats.nesting import MAX_DEPTH, depth, may_be_deep
-from paipa_etl.interrupts import held_back
+from paipa_etl.threads import forks
+from paipa_etl.threads.interrupts import held_back
 
 with held_back():  # interrupted in the middle of its import, orjson brings the interpreter down
     import msgspec

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from paipa_etl.formats import Encode, Format, NoRecord, Rows, Writer, register
-from paipa_etl.formats.blocks import Block, Limits, LineReader, Position
-from paipa_etl.formats.kernel import Lines, count_valid, needs_care
-from paipa_etl.formats.line_starts import BLANK, starts_of_lines
+from paipa_etl.formats.kernels import Lines, count_valid, needs_care
+from paipa_etl.formats.line_reader import BLANK, LineReader, starts_of_lines
+from paipa_etl.records.blocks import Block, Limits, Position
 
 
 class JsonLinesDecoder:

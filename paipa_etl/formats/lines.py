@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 from paipa_etl.errors import BadRecord, shown
 from paipa_etl.formats import Encode, Format, Rows, Writer, register
-from paipa_etl.formats.blocks import Block, Limits, LineReader, Position, split_lines
-from paipa_etl.formats.line_starts import starts_of_lines
+from paipa_etl.formats.line_reader import LineReader, split_lines, starts_of_lines
+from paipa_etl.records.blocks import Block, Limits, Position
 
 
 def encode(record: Any) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from paipa_etl.formats.blocks import split_lines
+from paipa_etl.formats.line_reader import split_lines
 
 MAX_DEPTH = 500
 _TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)

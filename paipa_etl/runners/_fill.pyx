@@ -8,7 +8,7 @@ from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF
 from libc.string cimport memcpy
 
-from paipa_etl.formats._scan cimport LineEncoder, raised
+from paipa_etl.formats.kernels._scan cimport LineEncoder, raised
 
 from paipa_etl.errors import BadRecord
 from paipa_etl.runners._fill_python import RecordFunctions, Piece

@@ -14,14 +14,13 @@ from itertools import chain
 from typing import Any
 
 from paipa_etl.errors import BadRecord
-from paipa_etl.formats import NoRecord
-from paipa_etl.formats.batch import Kept
-from paipa_etl.formats.blocks import BLOCK
-from paipa_etl.formats.places import SourceBlock
-from paipa_etl.metering.watch import SOURCE
+from paipa_etl.metrics.watch import SOURCE
 from paipa_etl.optimizer.fuse import BlockTask
-from paipa_etl.report import StepCount
+from paipa_etl.records.batch import Kept
+from paipa_etl.records.blocks import BLOCK, NoRecord
+from paipa_etl.records.places import SourceBlock
 from paipa_etl.run import Run
+from paipa_etl.run.report import StepCount
 from paipa_etl.runners.fill import Piece, PieceBuilder, RecordFunctions, fill
 from paipa_etl.sinks.encoding import STAGE, Encoding
 from paipa_etl.steps.contract import guarded

@@ -11,20 +11,20 @@ from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager, closing
 from typing import TYPE_CHECKING, Any
 
-from paipa_etl.collector import CleanupStack
-from paipa_etl.formats.batch import Batch, Kept
-from paipa_etl.formats.blocks import BLOCK
-from paipa_etl.formats.places import SourceBlock, no_records
-from paipa_etl.metering.meter import Tally
-from paipa_etl.metering.watch import SINK, SOURCE
+from paipa_etl.metrics.meter import Tally
+from paipa_etl.metrics.watch import SINK, SOURCE
 from paipa_etl.optimizer.fuse import BlockTask, fuse
 from paipa_etl.optimizer.ways import Way, way_of
+from paipa_etl.records.batch import Batch, Kept
+from paipa_etl.records.blocks import BLOCK
+from paipa_etl.records.places import SourceBlock, no_records
 from paipa_etl.run import Run, close
 from paipa_etl.sinks import OpenSink
 from paipa_etl.sinks.files import OpenFile
 from paipa_etl.sources import Source, ending
 from paipa_etl.sources.files import Copies, FileSource, copies_nothing
 from paipa_etl.steps.contract import Step, Threaded
+from paipa_etl.threads.collector import CleanupStack
 
 if TYPE_CHECKING:
     from paipa_etl.runners.block_task import BoundTask

@@ -6,16 +6,17 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from types import TracebackType
 from typing import Any
 
-from paipa_etl import forks
-from paipa_etl.background import Thread, first_of, join
-from paipa_etl.channel import MAX_BYTES, Channel, Finished
 from paipa_etl.errors import ForkedChild, describe
-from paipa_etl.formats.batch import NUMBERED, size_of
-from paipa_etl.report import Report
+from paipa_etl.records.batch import NUMBERED, size_of
 from paipa_etl.run import Run
+from paipa_etl.run.report import Report
 from paipa_etl.sources import Source
-from paipa_etl.stop import Stopped
-from paipa_etl.turns import LoopTurn
+from paipa_etl.threads import forks
+from paipa_etl.threads.channel import MAX_BYTES, Channel, Finished
+from paipa_etl.threads.exit import Thread
+from paipa_etl.threads.starting import first_of, join
+from paipa_etl.threads.stop import Stopped
+from paipa_etl.threads.waiting import LoopTurn
 
 AHEAD = 1024  # records that wait for the event loop
 AT_ONCE = 256

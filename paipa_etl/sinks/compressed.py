@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from paipa_etl.codecs.members import Compressor
-from paipa_etl.metering.watch import CODEC, SINK, STORE
+from paipa_etl.metrics.watch import CODEC, SINK, STORE
 from paipa_etl.run import Run
 from paipa_etl.sinks import Target
 

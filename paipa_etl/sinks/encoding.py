@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from paipa_etl.errors import BadRecord
 from paipa_etl.failures import Failure, Place
 from paipa_etl.formats import BadSample, Columns, Context, Encode, Format, Options
-from paipa_etl.formats.batch import Kept, size_of
+from paipa_etl.records.batch import Kept, size_of
 from paipa_etl.run import Run
 
 STAGE = "the sink"

@@ -9,25 +9,26 @@ from functools import partial
 from types import TracebackType
 from typing import Any, NoReturn
 
-from paipa_etl import forks
-from paipa_etl.background import BEHIND, WriteBehind, surely
 from paipa_etl.codecs import Codec
-from paipa_etl.collector import apart
 from paipa_etl.errors import ForkedChild, OutputError, PlanError
 from paipa_etl.formats import Format, Options
-from paipa_etl.formats.batch import Batch, Kept
-from paipa_etl.formats.blocks import BLOCK
-from paipa_etl.interrupts import put_off
 from paipa_etl.location import LOCAL, Location, parse
-from paipa_etl.metering.watch import ROOM, SINK, STORE
+from paipa_etl.metrics.watch import ROOM, SINK, STORE
+from paipa_etl.records.batch import Batch, Kept
+from paipa_etl.records.blocks import BLOCK
 from paipa_etl.run import Run
 from paipa_etl.sinks import Sink, Target, store_of
 from paipa_etl.sinks.compressed import Encoded
 from paipa_etl.sinks.encoding import Encoding
-from paipa_etl.stop import Stopped
 from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.buckets import check_not_folder
 from paipa_etl.suffixes import codec_of, format_of, parse_suffixes
+from paipa_etl.threads import forks
+from paipa_etl.threads.behind import BEHIND, WriteBehind
+from paipa_etl.threads.collector import apart
+from paipa_etl.threads.interrupts import put_off
+from paipa_etl.threads.starting import surely
+from paipa_etl.threads.stop import Stopped
 
 
 class Disowned:

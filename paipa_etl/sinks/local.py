@@ -12,7 +12,6 @@ import os
 import stat
 
 from paipa_etl.errors import OutputError, PlanError
-from paipa_etl.interrupts import held_back
 from paipa_etl.location import LOCAL, Location
 from paipa_etl.run import Run
 from paipa_etl.sinks import Target, WriteStore, register
@@ -23,6 +22,7 @@ from paipa_etl.stores.descriptors import (
     names_foreign_descriptor,
     write_all,
 )
+from paipa_etl.threads.interrupts import held_back
 
 NAME_LIMIT = 255  # bytes of a file name that file systems take
 FLUSH_EVERY = 8 << 20  # bytes after which the kernel is asked to begin writing them to the disk

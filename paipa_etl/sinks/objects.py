@@ -11,7 +11,6 @@ from paipa_etl.errors import OutputError, PlanError
 from paipa_etl.location import BYTES, OBJECT, Location
 from paipa_etl.run import Run
 from paipa_etl.sinks import Target, WriteStore, register
-from paipa_etl.stop import Stop
 from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.descriptors import file_descriptor
 from paipa_etl.stores.file_objects import (
@@ -20,6 +19,7 @@ from paipa_etl.stores.file_objects import (
     is_codec_over_nonblocking,
     wanted_by_tls,
 )
+from paipa_etl.threads.stop import Stop
 
 STANDARD_RAW = (io.FileIO, socket.SocketIO)
 BUFFERED = (io.BufferedWriter, io.BufferedRandom, io.BufferedRWPair)

@@ -10,18 +10,18 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from paipa_etl.background import Task
-from paipa_etl.clients import Clients
-from paipa_etl.collector import apart
 from paipa_etl.errors import OutputError, PaipaWarning, PlanError
 from paipa_etl.location import Location
 from paipa_etl.run import PARTS, Run
+from paipa_etl.run.clients import Clients
 from paipa_etl.sinks import Target, WriteStore, register
-from paipa_etl.stop import Stop
 from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.attempts import Attempts
 from paipa_etl.stores.port import FailureKind, ObjectWriter, StoreFailure
 from paipa_etl.stores.remote import ENGINES, object_of, open_smart, told_as
+from paipa_etl.threads.behind import Task
+from paipa_etl.threads.collector import apart
+from paipa_etl.threads.stop import Stop
 
 FULL_SIZE_PARTS = 4_800  # parts of the first size: 25 GB; a store takes 10,000
 ROUND = 256 << 10  # bytes, of which GCS wants each part to be a multiple

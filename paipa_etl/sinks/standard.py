@@ -8,9 +8,9 @@ from paipa_etl.errors import OutputError
 from paipa_etl.location import STANDARD, Location
 from paipa_etl.run import Run
 from paipa_etl.sinks import Target, WriteStore, register
-from paipa_etl.stop import Stop
 from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.descriptors import STDOUT, borrowed, write_all
+from paipa_etl.threads.stop import Stop
 
 
 class LiveTarget:

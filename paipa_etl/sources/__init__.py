@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from paipa_etl.collector import apart
 from paipa_etl.location import Location
 from paipa_etl.run import Run
 from paipa_etl.stores import StoreOptions, StoreTable
 from paipa_etl.stores.port import Entry
+from paipa_etl.threads.collector import apart
 
 
 class Source:

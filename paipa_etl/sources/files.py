@@ -14,27 +14,27 @@ from operator import attrgetter
 from typing import Any
 
 from paipa_etl import codecs
-from paipa_etl.background import AHEAD, read_ahead
-from paipa_etl.channel import Channel
 from paipa_etl.codecs import Codec
 from paipa_etl.codecs.members import MemberDecoder, Restart
 from paipa_etl.errors import BadRecord, DamagedInput, PaipaWarning, PlanError
 from paipa_etl.failures import Failure
 from paipa_etl.formats import Context, Format, Options
-from paipa_etl.formats.batch import Batch, decoded, validated
-from paipa_etl.formats.blocks import BLOCK, DECODED_BLOCK, MAX_RECORD, Limits
-from paipa_etl.formats.places import Origin, SourceBlock
 from paipa_etl.location import LOCAL, Location
-from paipa_etl.metering.watch import CODEC, SOURCE, STORE, WAITS
+from paipa_etl.metrics.watch import CODEC, SOURCE, STORE, WAITS
+from paipa_etl.records.batch import Batch, decoded, validated
+from paipa_etl.records.blocks import BLOCK, DECODED_BLOCK, MAX_RECORD, Limits
+from paipa_etl.records.places import Origin, SourceBlock
 from paipa_etl.run import Run
 from paipa_etl.sources import ReadStore, Source, store_of
 from paipa_etl.sources.in_turn import in_turn
 from paipa_etl.sources.pieces import Input, Piece, Restarts, size_of_piece
-from paipa_etl.stop import Stop, Stopped
 from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.buckets import check_not_folder
 from paipa_etl.stores.port import Entry
 from paipa_etl.suffixes import RefusedSuffix, codec_of, format_of, refused_input
+from paipa_etl.threads.ahead import AHEAD, read_ahead
+from paipa_etl.threads.channel import Channel
+from paipa_etl.threads.stop import Stop, Stopped
 
 Copies = Callable[[Format, Context], bool]
 """Whether the sink writes untouched records of an input as their raw bytes."""

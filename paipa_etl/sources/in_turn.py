@@ -11,12 +11,12 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from functools import partial
 
-from paipa_etl.background import Ahead
-from paipa_etl.channel import Channel
-from paipa_etl.collector import apart
 from paipa_etl.location import Location
 from paipa_etl.run import RANGES, Run
 from paipa_etl.stores.port import Entry
+from paipa_etl.threads.ahead import Ahead
+from paipa_etl.threads.channel import Channel
+from paipa_etl.threads.collector import apart
 
 SMALL = 1 << 20  # bytes, up to which an input is fetched whole before its turn
 AT_ONCE = 16

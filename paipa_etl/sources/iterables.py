@@ -8,7 +8,7 @@ from typing import Any
 
 from paipa_etl.errors import PlanError, never_stop, shown
 from paipa_etl.failures import Failure
-from paipa_etl.formats.batch import NUMBERED, Batch
+from paipa_etl.records.batch import NUMBERED, Batch
 from paipa_etl.run import Run, close
 from paipa_etl.sources import Source
 

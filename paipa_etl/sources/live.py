@@ -7,16 +7,16 @@ from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from paipa_etl import forks
-from paipa_etl.background import prepare
-from paipa_etl.channel import MAX_BYTES, Abandoned, Channel, Finished
-from paipa_etl.collector import apart
 from paipa_etl.errors import FeedClosed, PlanError
-from paipa_etl.formats.batch import NUMBERED, size_of
+from paipa_etl.records.batch import NUMBERED, size_of
 from paipa_etl.run import Run
 from paipa_etl.sources import Source
-from paipa_etl.stop import Stop
-from paipa_etl.turns import LOOK_UP
+from paipa_etl.threads import forks
+from paipa_etl.threads.channel import MAX_BYTES, Abandoned, Channel, Finished
+from paipa_etl.threads.collector import apart
+from paipa_etl.threads.exit import prepare
+from paipa_etl.threads.stop import Stop
+from paipa_etl.threads.waiting import LOOK_UP
 
 LIMIT = 1024  # records
 AT_ONCE = 256

@@ -8,8 +8,8 @@ from itertools import islice
 from typing import NamedTuple
 
 from paipa_etl.codecs.members import Restart
-from paipa_etl.formats.blocks import Position
 from paipa_etl.location import Location
+from paipa_etl.records.blocks import Position
 
 RESTART_SIZE = 128  # bytes of memory that a restart point takes
 MOST_RESTARTS = 16_384  # 2 MiB

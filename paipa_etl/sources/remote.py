@@ -7,12 +7,10 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from paipa_etl.collector import apart
 from paipa_etl.errors import InputError
 from paipa_etl.location import Location
 from paipa_etl.run import Run
 from paipa_etl.sources import ReadStore, register
-from paipa_etl.stop import Stopped
 from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.attempts import Attempts
 from paipa_etl.stores.descriptors import TRIP
@@ -20,6 +18,8 @@ from paipa_etl.stores.listing import matching
 from paipa_etl.stores.port import Entry, ObjectReader, StoreFailure
 from paipa_etl.stores.ranged import ranged
 from paipa_etl.stores.remote import ENGINES, object_of, open_smart, told_as, waker
+from paipa_etl.threads.collector import apart
+from paipa_etl.threads.stop import Stopped
 
 Bytes = Generator[bytes, None, None]
 

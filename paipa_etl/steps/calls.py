@@ -7,9 +7,9 @@ from functools import partial
 from inspect import CO_COROUTINE
 from typing import Any
 
-from paipa_etl.report import StepCount
-from paipa_etl.retries import Retry
 from paipa_etl.run import Run
+from paipa_etl.run.report import StepCount
+from paipa_etl.run.retries import Retry
 
 Function = Callable[..., Any]
 

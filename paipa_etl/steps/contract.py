@@ -15,12 +15,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from paipa_etl.collector import apart
 from paipa_etl.errors import PlanError, Skip, never_stop, shown
-from paipa_etl.formats.batch import Batch
-from paipa_etl.report import StepCount
-from paipa_etl.resources import is_plain
+from paipa_etl.records.batch import Batch
 from paipa_etl.run import Run, close
+from paipa_etl.run.report import StepCount
+from paipa_etl.run.resources import is_plain
+from paipa_etl.threads.collector import apart
 
 Flow = Callable[[Iterable[Any]], Iterator[Any]]
 BatchFlow = Callable[[Iterable[Batch]], Iterator[Batch]]

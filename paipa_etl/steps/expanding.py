@@ -10,12 +10,12 @@ from itertools import chain, islice, repeat
 from time import perf_counter
 from typing import Any
 
-from paipa_etl.formats.batch import Batch
-from paipa_etl.report import StepCount
+from paipa_etl.records.batch import Batch
 from paipa_etl.run import Run, close
+from paipa_etl.run.report import StepCount
 from paipa_etl.steps.contract import Flow, guarded
 from paipa_etl.steps.functions import GONE, Function, FunctionStep
-from paipa_etl.stop import Stop, Stopped
+from paipa_etl.threads.stop import Stop, Stopped
 
 CHUNK = 256  # records that one record may become before some of them are handed on
 FEW = 8  # so many are taken first, before it is known how fast they come

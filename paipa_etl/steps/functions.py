@@ -11,15 +11,15 @@ from typing import Any
 
 from paipa_etl.errors import PlanError, shown
 from paipa_etl.failures import Failure
-from paipa_etl.formats.batch import Batch, Kept
-from paipa_etl.report import StepCount
-from paipa_etl.resources import is_plain
-from paipa_etl.retries import Retry
+from paipa_etl.records.batch import Batch, Kept
 from paipa_etl.run import Run
+from paipa_etl.run.report import StepCount
+from paipa_etl.run.resources import is_plain
+from paipa_etl.run.retries import Retry
 from paipa_etl.steps.calls import is_coroutine_function, retrying
 from paipa_etl.steps.contract import BatchFlow, Flow, Step, guarded, name_of
 from paipa_etl.steps.unchanged import compared, compared_once
-from paipa_etl.stop import Stop
+from paipa_etl.threads.stop import Stop
 
 Function = Callable[..., Any]
 

@@ -9,12 +9,12 @@ from itertools import islice
 from typing import Any, Protocol, runtime_checkable
 
 from paipa_etl.errors import PlanError, shown
-from paipa_etl.formats.batch import Batch, size_of
-from paipa_etl.report import StepCount
+from paipa_etl.records.batch import Batch, size_of
 from paipa_etl.run import Run
+from paipa_etl.run.report import StepCount
 from paipa_etl.steps.contract import BatchFlow, Flow, Reads, Step
 from paipa_etl.steps.slices import Counting
-from paipa_etl.turns import Elapsed
+from paipa_etl.threads.waiting import Elapsed
 
 
 @runtime_checkable

@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Any
 
 from paipa_etl.errors import PlanError
-from paipa_etl.retries import OnRetry, Retry, RetryOn
+from paipa_etl.run.retries import OnRetry, Retry, RetryOn
 from paipa_etl.steps.contract import QUEUE, Opaque, Step, Threaded, Workers, flatten_steps
 from paipa_etl.steps.expanding import FlatMap, Flatten
 from paipa_etl.steps.functions import Filter, Map, Tap

@@ -8,10 +8,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
-from paipa_etl import entry_points, forks
+from paipa_etl import entry_points
 from paipa_etl.errors import PlanError, shown
 from paipa_etl.location import LITERAL, LOCAL, NETWORK, Location
-from paipa_etl.retries import Retry
+from paipa_etl.run.retries import Retry
+from paipa_etl.threads import forks
 
 TIMEOUT = 60.0  # seconds
 CONNECT_TIMEOUT = 10.0  # seconds

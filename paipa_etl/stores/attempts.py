@@ -6,7 +6,6 @@ from collections.abc import Callable
 from threading import Event
 from typing import NoReturn, TypeVar
 
-from paipa_etl.clients import Clients
 from paipa_etl.errors import (
     InputError,
     InputUnavailable,
@@ -15,12 +14,13 @@ from paipa_etl.errors import (
     PlanError,
 )
 from paipa_etl.location import Location
-from paipa_etl.retries import LONGEST
-from paipa_etl.stop import Stop, Stopped
+from paipa_etl.run.clients import Clients
+from paipa_etl.run.retries import LONGEST
 from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.pace import RATE, Pace, Watch
 from paipa_etl.stores.port import StoreFailure
-from paipa_etl.waits import waker
+from paipa_etl.stores.waking import waker
+from paipa_etl.threads.stop import Stop, Stopped
 
 T = TypeVar("T")
 REFUSED = 2  # further attempts where nobody has listened yet, and nobody said how many

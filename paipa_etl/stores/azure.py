@@ -9,9 +9,9 @@ from traceback import clear_frames
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from paipa_etl.clients import Clients
 from paipa_etl.errors import MissingDependency, PlanError
 from paipa_etl.location import Location
+from paipa_etl.run.clients import Clients
 from paipa_etl.stores import CONNECT_TIMEOUT, StoreOptions
 from paipa_etl.stores.failures import answered, transport
 from paipa_etl.stores.port import Body, Entry, Part, StoreFailure, no_such, nothing

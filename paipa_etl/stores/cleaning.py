@@ -8,14 +8,14 @@ import os
 from collections.abc import Iterator
 from functools import partial
 
-from paipa_etl.clients import Clients
 from paipa_etl.errors import OutputError, PlanError
 from paipa_etl.location import LOCAL, Location, glob_prefix
-from paipa_etl.stop import Stop
+from paipa_etl.run.clients import Clients
 from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.attempts import Attempts
 from paipa_etl.stores.port import Upload, UploadLister
 from paipa_etl.stores.remote import prefix_of
+from paipa_etl.threads.stop import Stop
 
 TEMPORARY = "paipa-tmp"
 

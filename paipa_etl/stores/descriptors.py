@@ -16,7 +16,7 @@ import stat
 from collections.abc import Iterator
 
 from paipa_etl.location import LOCAL, OBJECT, STANDARD, Location
-from paipa_etl.stop import Stop, Stopped
+from paipa_etl.threads.stop import Stop, Stopped
 
 TRIP = 1 << 19  # bytes a read from a file: threads hand over little and often otherwise
 LIVE_TRIP = 1 << 18  # bytes a read from a pipe may give; it gives what is there

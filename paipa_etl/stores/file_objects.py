@@ -13,8 +13,8 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from paipa_etl.stop import Stop
 from paipa_etl.stores.descriptors import Readiness, file_descriptor
+from paipa_etl.threads.stop import Stop
 
 MAX_LAYERS = 16
 PAUSE = 0.01  # seconds

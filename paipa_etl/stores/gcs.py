@@ -15,9 +15,9 @@ from datetime import datetime
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
-from paipa_etl.clients import Clients
 from paipa_etl.errors import PlanError
 from paipa_etl.location import Location
+from paipa_etl.run.clients import Clients
 from paipa_etl.stores import CONNECT_TIMEOUT, StoreOptions
 from paipa_etl.stores.buckets import bucket_and_key, key_of, url_of
 from paipa_etl.stores.failures import answered

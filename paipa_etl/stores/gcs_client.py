@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from paipa_etl.clients import Clients
 from paipa_etl.errors import MissingDependency, PlanError
+from paipa_etl.run.clients import Clients
 from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.failures import ELSEWHERE, transport
 from paipa_etl.stores.port import StoreFailure

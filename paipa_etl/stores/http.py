@@ -16,9 +16,9 @@ from functools import partial
 from typing import IO, Any, TypeVar
 from urllib.parse import urljoin, urlsplit
 
-from paipa_etl.clients import Clients
 from paipa_etl.errors import PlanError
 from paipa_etl.location import Location
+from paipa_etl.run.clients import Clients
 from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.failures import answered
 from paipa_etl.stores.http_pools import Pools, split_user, told

@@ -6,13 +6,13 @@ import re
 from collections.abc import Iterator
 from functools import partial
 
-from paipa_etl.clients import Clients
 from paipa_etl.errors import InputError
 from paipa_etl.location import Location, glob_prefix
-from paipa_etl.stop import Stop
+from paipa_etl.run.clients import Clients
 from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.attempts import Attempts
 from paipa_etl.stores.port import Entry, ObjectLister
+from paipa_etl.threads.stop import Stop
 
 WILD = re.compile(r"\*\*/|\*\*|\*|\?|\[!?\]?[^\]]*\]|.", re.DOTALL)
 

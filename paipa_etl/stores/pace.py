@@ -16,10 +16,10 @@ from time import monotonic
 from typing import Any, TypeVar
 from weakref import WeakMethod, finalize
 
-from paipa_etl.background import Ticking
-from paipa_etl.stop import Stopped
 from paipa_etl.stores.port import CHUNK, StoreFailure
-from paipa_etl.waits import waker
+from paipa_etl.stores.waking import waker
+from paipa_etl.threads.stop import Stopped
+from paipa_etl.threads.ticking import Ticking
 
 RATE = 500  # bytes a second, the least of a body; measured over one timeout of waiting
 COARSE = CHUNK // 60  # bytes a second, of what comes in pieces of that size: SFTP

@@ -9,9 +9,9 @@ from contextlib import closing
 from datetime import datetime
 from typing import Any, TypeVar
 
-from paipa_etl.clients import Clients
 from paipa_etl.errors import PlanError
 from paipa_etl.location import Location
+from paipa_etl.run.clients import Clients
 from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.failures import transport
 from paipa_etl.stores.port import CHUNK, Body, Entry, StoreFailure

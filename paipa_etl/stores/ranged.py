@@ -11,18 +11,18 @@ from contextlib import closing
 from functools import partial
 from itertools import chain
 
-from paipa_etl.background import side_by_side
-from paipa_etl.clients import Clients
-from paipa_etl.collector import CleanupStack, apart
 from paipa_etl.errors import InputError
 from paipa_etl.location import Location
 from paipa_etl.run import RANGES, Run
-from paipa_etl.stop import Stop
+from paipa_etl.run.clients import Clients
 from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.attempts import Attempts
 from paipa_etl.stores.pace import Pace
 from paipa_etl.stores.port import CHUNK, Body, ObjectReader, StoreFailure
-from paipa_etl.waits import waker
+from paipa_etl.stores.waking import waker
+from paipa_etl.threads.ahead import side_by_side
+from paipa_etl.threads.collector import CleanupStack, apart
+from paipa_etl.threads.stop import Stop
 
 RANGE = 2 << 20  # bytes of a request: at 50 MB/s 40 ms, twice a usual latency
 SMALL = 1 << 19  # bytes, below which ranges are not worth a request each

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from paipa_etl.clients import Clients
 from paipa_etl.errors import (
     InputError,
     MissingDependency,
@@ -18,13 +17,14 @@ from paipa_etl.errors import (
     PlanError,
 )
 from paipa_etl.location import Location
-from paipa_etl.stop import Stopped
+from paipa_etl.run.clients import Clients
 from paipa_etl.stores import COMMON, StoreOptions, added_engine
 from paipa_etl.stores.buckets import key_of
 from paipa_etl.stores.failures import transport
 from paipa_etl.stores.link_local import REFUSED, names_refused
 from paipa_etl.stores.port import StoreFailure
 from paipa_etl.stores.secrets import guard
+from paipa_etl.threads.stop import Stopped
 
 ENGINES = {
     "s3": "s3_fast:FastS3Object",

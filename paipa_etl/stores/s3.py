@@ -9,8 +9,8 @@ from contextlib import closing, suppress
 from operator import itemgetter
 from typing import Any
 
-from paipa_etl.clients import Clients
 from paipa_etl.location import Location
+from paipa_etl.run.clients import Clients
 from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.buckets import bucket_and_key, key_of, url_of
 from paipa_etl.stores.pace import Outgoing, allow, moved

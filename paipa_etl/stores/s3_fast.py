@@ -14,8 +14,8 @@ from html import unescape
 from typing import Any
 from urllib.parse import quote
 
-from paipa_etl.clients import Clients
 from paipa_etl.location import Location
+from paipa_etl.run.clients import Clients
 from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.failures import ELSEWHERE
 from paipa_etl.stores.pace import Outgoing

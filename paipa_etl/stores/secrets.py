@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 from urllib.request import getproxies
 
-from paipa_etl import forks
 from paipa_etl.location import user_info
+from paipa_etl.threads import forks
 
 LIBRARIES = (
     *("urllib3", "requests", "botocore", "boto3", "s3transfer", "google", "azure", "msal"),

@@ -16,8 +16,8 @@ from fnmatch import fnmatch
 from typing import Any, TypeVar
 from urllib.parse import quote, unquote, urlsplit
 
-from paipa_etl.clients import Clients
 from paipa_etl.location import Location
+from paipa_etl.run.clients import Clients
 from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.pace import moved, piece_of
 from paipa_etl.stores.port import CHUNK, Body, Entry, Part, StoreFailure, Upload

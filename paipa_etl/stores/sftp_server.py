@@ -10,15 +10,15 @@ from contextlib import suppress
 from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
-from paipa_etl.background import EventLoop
 from paipa_etl.errors import MissingDependency, PlanError
 from paipa_etl.location import Location
-from paipa_etl.stop import Stopped
 from paipa_etl.stores import CONNECT_TIMEOUT, StoreOptions
 from paipa_etl.stores.failures import transport
 from paipa_etl.stores.pace import ended
 from paipa_etl.stores.port import StoreFailure
 from paipa_etl.stores.secrets import guard
+from paipa_etl.threads.event_loop import EventLoop
+from paipa_etl.threads.stop import Stopped
 
 LOGIN_WORDS = frozenset(
     {"username", "password", "port", "key_filename", "passphrase", "known_hosts"}

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 
 from paipa_etl.failures import Place
 from paipa_etl.formats import Encode, Format
-from paipa_etl.formats.batch import decoded
-from paipa_etl.formats.blocks import Block
-from paipa_etl.formats.places import Origin, SourceBlock
 from paipa_etl.optimizer.fuse import BlockTask
-from paipa_etl.report import Counts
+from paipa_etl.records.batch import decoded
+from paipa_etl.records.blocks import Block
+from paipa_etl.records.places import Origin, SourceBlock
 from paipa_etl.run import Run
+from paipa_etl.run.report import Counts
 from paipa_etl.runners.block_task import BoundTask
 
 

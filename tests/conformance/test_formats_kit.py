@@ -16,12 +16,12 @@ from pieces import Pieces, of_size, split
 from paipa_etl import BadRecord, Pipeline, PlanError, formats, read, steps, write
 from paipa_etl.failures import Place
 from paipa_etl.formats import Format, NoRecord, Options
-from paipa_etl.formats.batch import decoded, validated
-from paipa_etl.formats.blocks import BLOCK, Block, Limits
-from paipa_etl.formats.places import SourceBlock
 from paipa_etl.optimizer.fuse import BlockTask, fuse
-from paipa_etl.report import Counts, report_of
+from paipa_etl.records.batch import decoded, validated
+from paipa_etl.records.blocks import BLOCK, Block, Limits
+from paipa_etl.records.places import SourceBlock
 from paipa_etl.run import Run
+from paipa_etl.run.report import Counts, report_of
 from paipa_etl.sources.files import FileSource
 from paipa_etl.steps.contract import flatten_steps
 

@@ -17,10 +17,10 @@ import pytest
 from paipa_etl_example.every import Every
 
 from paipa_etl import BadRecord, Pipeline, formats, read, runners, steps, write
-from paipa_etl.report import Report
 from paipa_etl.run import Run
+from paipa_etl.run.report import Report
 from paipa_etl.runners import serial, threaded
-from paipa_etl.runners.outcome import Core, carry_out
+from paipa_etl.runners.commit import Core, carry_out
 from paipa_etl.steps.contract import flatten_steps
 
 from .format_samples import SAMPLES

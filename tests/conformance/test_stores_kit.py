@@ -29,9 +29,9 @@ from paipa_etl import (
     steps,
     write,
 )
-from paipa_etl.clients import Clients
 from paipa_etl.location import BYTES, OBJECT, STANDARD, parse
 from paipa_etl.run import Run
+from paipa_etl.run.clients import Clients
 from paipa_etl.sources.files import FileSource
 from paipa_etl.stores.ranged import RANGE
 from paipa_etl.stores.remote import engine_of, object_of

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
-from paipa_etl.clients import Clients
 from paipa_etl.errors import PlanError
 from paipa_etl.location import Location
+from paipa_etl.run.clients import Clients
 from paipa_etl.stores import StoreOptions, register
 from paipa_etl.stores.port import CHUNK, Body, Entry, Part, StoreFailure, Upload
 

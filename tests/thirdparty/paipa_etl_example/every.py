@@ -8,9 +8,9 @@ from functools import partial
 from typing import Any
 
 from paipa_etl.errors import PlanError
-from paipa_etl.formats.batch import Batch
-from paipa_etl.report import StepCount
+from paipa_etl.records.batch import Batch
 from paipa_etl.run import Run
+from paipa_etl.run.report import StepCount
 from paipa_etl.steps.contract import BatchFlow, Flow, Reads, Step
 
 

@@ -12,18 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from paipa_etl.errors import BadRecord, InputError, PlanError, shown
-from paipa_etl.formats import (
-    BadSample,
-    Columns,
-    Format,
-    NoRecord,
-    Options,
-    Rows,
-    Writer,
-    register,
-)
-from paipa_etl.formats.blocks import HEAD, Block, Limits, Position
-from paipa_etl.formats.places import count_lines
+from paipa_etl.formats import BadSample, Columns, Format, NoRecord, Options, Rows, Writer, register
+from paipa_etl.records.blocks import HEAD, Block, Limits, Position
+from paipa_etl.records.places import count_lines
 
 ROW = re.compile(rb'(?:[^"\n]+|"[^"]*")+')
 MARKS = re.compile(rb'["\n]')

@@ -1,0 +1,104 @@
+"""Cursor: the record that a thread works on, and where it came from.
+
+A thread pulls one record at a time, so the last one that was handed out is the one that a step
+works on. Its place is worked out only when an error asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
+from operator import length_hint
+from typing import Any
+
+from paipa_etl.errors import BadRecord
+from paipa_etl.failures import ErrorPolicy, Failure, InFlight, Place
+from paipa_etl.records.batch import Batch
+from paipa_etl.records.places import SourceBlock
+from paipa_etl.run.report import Counts
+
+
+class Cursor:
+    """The record in flight of one thread, counted as it is handed out."""
+
+    counts: Counts
+    policy: ErrorPolicy
+
+    def start_over(self) -> None:
+        """No record is in flight."""
+        self.where: Callable[[], InFlight] = self._where
+        """Tells the record in flight of the thread."""
+        self.entered = 0
+        """How many records were handed to the steps, those of the batch in flight among them."""
+        self.batch: Batch | None = None
+        self._rest: Iterator[Any] = iter(())
+        self._position = 0
+        self._block: SourceBlock | None = None
+        """The block in flight, of which one record after the other is decoded."""
+        self._passed_over = 0
+        """Raw bytes of the block so far that hold no record."""
+
+    def records(self, batches: Iterable[Batch]) -> Iterator[Any]:
+        """The records of batches, one by one, each the record in flight while it is used."""
+        return chain.from_iterable(map(self.enter, batches))
+
+    def enter(self, batch: Batch) -> Iterator[Any]:
+        """Iterate over a batch's records as the records in flight."""
+        self.entered += len(batch)
+        self.batch, self._rest = batch, iter(batch.records or ())
+        self._passed_over = 0
+        return self._rest
+
+    def enter_rows(self, block: SourceBlock) -> Iterator[bytes]:
+        """Iterate over the raw bytes of a block's records as the records in flight."""
+        raws = block.rows.raws
+        count = len(raws)
+        self.counts.read += count
+        self.entered += count
+        self.batch = Batch(block.places, None, raws, range(count), count)
+        self._block, self._passed_over, self._rest = block, 0, iter(raws)
+        return self._rest
+
+    def pass_over(self) -> None:
+        """The raw bytes in flight hold no record."""
+        assert self._block is not None
+        self._passed_over += 1
+        self._block.count -= 1
+        self.counts.read -= 1
+        self.entered -= 1
+
+    def bad_record(self, error: BadRecord, raw: bytes) -> None:
+        """The record in flight cannot be decoded: raise, or count it as bad."""
+        self.counts.read -= 1
+        self.entered -= 1
+        self.policy.decide(Failure(error, "", self.where().place, raw))
+        self.counts.bad += 1
+
+    def _unread(self) -> int:
+        return length_hint(self._rest)
+
+    def handed(self) -> int:
+        """How many records the steps of this thread have taken."""
+        return self.entered - length_hint(self._rest)
+
+    @property
+    def index(self) -> int:
+        """The place of the record in flight among those of its block, or of its source."""
+        if self.batch is None:
+            return self._position - 1
+        return self.batch.indices[self._at] - self._passed_over
+
+    @property
+    def _at(self) -> int:
+        assert self.batch is not None
+        return len(self.batch) - length_hint(self._rest) - 1
+
+    @property
+    def raw(self) -> bytes | None:
+        """The raw bytes of the record in flight, where they are known."""
+        return None if self.batch is None else self.batch.raw_of(self._at)
+
+    def _where(self) -> InFlight:
+        if self.batch is None:
+            return InFlight(Place(self._position))
+        return InFlight(self.batch.places.of(self.index), self.raw)
