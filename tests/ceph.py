@@ -87,7 +87,7 @@ class Ceph:
         self._daemon("ceph-osd", "-i", "0")
         self._until(lambda: self._asks("osd", "stat", says=b"1 up"), "the disk")
         self._daemon("radosgw", "-n", "client.rgw")
-        self._until(answers, "the gateway", 90)
+        self._until(answers, "the gateway")
         keys = (f"--access-key={KEY}", f"--secret-key={SECRET}")
         words = ("user", "create", "--uid=test", "--display-name=test", *keys)
         self._run("radosgw-admin", "-n", "client.rgw", *words)
@@ -110,7 +110,7 @@ class Ceph:
 
     def _asks(self, *words: str, says: bytes = b"") -> bool:
         try:
-            return says in self._run("ceph", "--connect-timeout", "5", *words)
+            return says in self._run("ceph", "--connect-timeout", "30", *words)
         except (RuntimeError, subprocess.TimeoutExpired):
             return False
 
@@ -120,8 +120,11 @@ class Ceph:
         with log:
             self._daemons.append(subprocess.Popen(command, stdout=log, stderr=log, cwd=self._place))
 
-    def _until(self, holds: Callable[[], bool], what: str, seconds: float = 60) -> None:
-        """Wait until something holds; no longer than the daemons live."""
+    def _until(self, holds: Callable[[], bool], what: str, seconds: float = 180) -> None:
+        """Wait until something holds; no longer than the daemons live.
+
+        The seconds are for a machine on which ten other programs want each core.
+        """
 
         def alive() -> bool:
             return all(daemon.poll() is None for daemon in self._daemons)
