@@ -13,7 +13,7 @@ from paipa_etl.optimizer.fuse import fuse
 from paipa_etl.optimizer.ways import Way, way_of
 from paipa_etl.run import MAX_MEMORY, Run
 from paipa_etl.runners import threaded
-from paipa_etl.runners.threaded.thread_group import ThreadGroup
+from paipa_etl.runners.threaded.thread_group import PlannedThreads
 from paipa_etl.sinks.files import FileSink
 from paipa_etl.sources.files import FileSource
 from paipa_etl.steps.calls import is_coroutine_function
@@ -38,7 +38,7 @@ class Explanation:
     way: Way | None
     raw: bool
     raw_reason: str
-    threads: tuple[ThreadGroup, ...]
+    threads: tuple[PlannedThreads, ...]
     options: tuple[tuple[str, str], ...]
 
     def __str__(self) -> str:
@@ -107,19 +107,19 @@ def _raw(source: Any, steps: tuple[Step, ...], sink: Any) -> tuple[bool, str]:
 
 
 def _threads(
-    source: Any, steps: tuple[Step, ...], sink: Any, groups: list[ThreadGroup], run: Run
-) -> Iterator[ThreadGroup]:
+    source: Any, steps: tuple[Step, ...], sink: Any, groups: list[PlannedThreads], run: Run
+) -> Iterator[PlannedThreads]:
     """The threads of the run. Stores and resources may start more: see docs/stores.md."""
     if isinstance(source, FileSource) and (
         source.read_ahead or (run.threads and source.needs_reading_thread)
     ):
-        yield ThreadGroup("read-ahead", 1, "reads and decompresses the input")
+        yield PlannedThreads("read-ahead", 1, "reads and decompresses the input")
     yield from groups
     if any(map(is_coroutine_function, (f for step in steps for f in step.functions))):
-        yield ThreadGroup("event-loop", 1, "runs coroutines")
+        yield PlannedThreads("event-loop", 1, "runs coroutines")
     slow = isinstance(sink, FileSink) and (sink.output_codec or sink.location.scheme != LOCAL)
     if slow and run.threads and sink.location.scheme != STANDARD:
-        yield ThreadGroup("write-behind", 1, "compresses and writes the output")
+        yield PlannedThreads("write-behind", 1, "compresses and writes the output")
 
 
 DEFAULTS = {"on_error": "fail", "max_memory": MAX_MEMORY, "resources": ""}

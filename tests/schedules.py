@@ -13,7 +13,7 @@ import pytest
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from paipa_etl.runners.threaded import share, stage, thread_group
-from paipa_etl.runners.threaded.ticket import Ticket
+from paipa_etl.runners.threaded.reorder import Ticket
 from paipa_etl.threads import forks, waiting
 
 ENDLESS = 10_000  # decisions: a run that takes more of them does not end

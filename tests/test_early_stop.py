@@ -263,15 +263,15 @@ def test_behind_a_slow_consumer_no_more_waits_than_the_bounds_say(stage: str, si
     for seen, _ in enumerate(itertools.islice(flow, 50), 1):
         time.sleep(0.002)
         ahead = source.read - seen
-        assert ahead <= sum(channel._max_items for channel in plan.crew.channels) + SPARE
+        assert ahead <= sum(channel._max_items for channel in plan.group.channels) + SPARE
         assert (ahead - SPARE) * size <= budget
     flow.close()
-    for channel in plan.crew.channels:
+    for channel in plan.group.channels:
         said = channel.statistics()
         assert said.handed >= 50
         assert said.peak_items <= channel._max_items
         assert said.peak_bytes <= channel._max_bytes
-    assert sum(channel._max_bytes for channel in plan.crew.channels) <= budget
+    assert sum(channel._max_bytes for channel in plan.group.channels) <= budget
 
 
 @pytest.mark.parametrize("workers", [1, 4])

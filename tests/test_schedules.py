@@ -72,8 +72,8 @@ class Once:
         self.plan = _Plan(
             IterableSource(records), plan_steps, self.run, raw=False, at_once=case.at_once
         )
-        self.channels = self.plan.crew.channels
-        self.windows = self.plan.crew.windows
+        self.channels = self.plan.group.channels
+        self.buffers = self.plan.group.buffers
         scheduler.look = self._look
         return scheduler.run(self._consume) or self._check()
 
@@ -122,9 +122,9 @@ class Once:
                 and not channel.abandoned
             ):
                 return "a giver sleeps"
-        for w in self.windows:
+        for w in self.buffers:
             if not 0 <= w._held_items <= w.inlet._max_items:
-                return f"a window holds {w._held_items}"
+                return f"a buffer holds {w._held_items}"
         return ""
 
     def _check(self) -> str:

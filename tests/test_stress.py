@@ -48,9 +48,9 @@ class Made:
         self.ordered = True
         for _ in range(self.random.randint(1, 3)):
             self.random.choice([self.add_one, self.odd_ones, self.twice, self.skipping])()
-        self.steps.append(steps.map(abs, **self.crew()))
+        self.steps.append(steps.map(abs, **self.workers()))
 
-    def crew(self) -> dict[str, Any]:
+    def workers(self) -> dict[str, Any]:
         ordered = self.random.random() < 0.7
         self.ordered &= ordered
         workers, queue = self.random.randint(1, 4), self.random.choice([1, 2, 8, 1024])
@@ -62,15 +62,15 @@ class Made:
             return number + 1
 
         function = self.random.choice([added, lambda number: number + 1])
-        self.steps.append(steps.map(function, **self.crew()))
+        self.steps.append(steps.map(function, **self.workers()))
         self.expected = [number + 1 for number in self.expected]
 
     def odd_ones(self) -> None:
-        self.steps.append(steps.filter(lambda number: number % 2, **self.crew()))
+        self.steps.append(steps.filter(lambda number: number % 2, **self.workers()))
         self.expected = [number for number in self.expected if number % 2]
 
     def twice(self) -> None:
-        self.steps.append(steps.flat_map(lambda number: [number, -number], **self.crew()))
+        self.steps.append(steps.flat_map(lambda number: [number, -number], **self.workers()))
         self.expected = [item for number in self.expected for item in (number, -number)]
 
     def skipping(self) -> None:
@@ -79,7 +79,7 @@ class Made:
                 raise Skip
             return number
 
-        self.steps.append(steps.map(no_fives, **self.crew()))
+        self.steps.append(steps.map(no_fives, **self.workers()))
         self.expected = [number for number in self.expected if number % 5]
 
     def check(self, found: list[int], limit: int | None = None) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from paipa_etl.errors import ForkedChild, Word, describe, never_stop
 from paipa_etl.failures import ErrorPolicy, Failure
 from paipa_etl.metrics.watch import UNWATCHED, Unwatched
+from paipa_etl.records.channel import MAX_BYTES
 from paipa_etl.run.clients import Clients
 from paipa_etl.run.clock import Clock
 from paipa_etl.run.cursor import Cursor
@@ -18,7 +19,6 @@ from paipa_etl.run.report import Counts, Report, StepCount, report_of
 from paipa_etl.run.resources import Resources
 from paipa_etl.threads.ahead import AHEAD
 from paipa_etl.threads.behind import BEHIND
-from paipa_etl.threads.channel import MAX_BYTES
 from paipa_etl.threads.event_loop import EventLoop
 from paipa_etl.threads.interrupts import put_off
 from paipa_etl.threads.stop import Stop, Stopped

@@ -8,11 +8,12 @@ from typing import Any
 
 from paipa_etl.errors import ForkedChild, describe
 from paipa_etl.records.batch import NUMBERED, size_of
+from paipa_etl.records.channel import MAX_BYTES, BatchChannel
 from paipa_etl.run import Run
 from paipa_etl.run.report import Report
 from paipa_etl.sources import Source
 from paipa_etl.threads import forks
-from paipa_etl.threads.channel import MAX_BYTES, Channel, Finished
+from paipa_etl.threads.channel import Finished
 from paipa_etl.threads.exit import Thread
 from paipa_etl.threads.starting import first_of, join
 from paipa_etl.threads.stop import Stopped
@@ -126,7 +127,7 @@ async def records_in_loop(
     records: Callable[[Run], Generator[Any, None, None]], run: Run
 ) -> AsyncGenerator[Any, None]:
     """The records of a run, for an event loop: a thread pulls them, at most 1,024 ahead."""
-    channel: Channel[Any] = forks.own(Channel(run.share(MAX_BYTES), AHEAD))
+    channel = forks.own(BatchChannel(run.share(MAX_BYTES), AHEAD))
 
     def pull(run: Run) -> Report:
         failure: BaseException | None = None

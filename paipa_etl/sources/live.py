@@ -9,10 +9,11 @@ from typing import Any
 
 from paipa_etl.errors import FeedClosed, PlanError
 from paipa_etl.records.batch import NUMBERED, size_of
+from paipa_etl.records.channel import MAX_BYTES, BatchChannel
 from paipa_etl.run import Run
 from paipa_etl.sources import Source
 from paipa_etl.threads import forks
-from paipa_etl.threads.channel import MAX_BYTES, Abandoned, Channel, Finished
+from paipa_etl.threads.channel import Abandoned, Finished
 from paipa_etl.threads.collector import apart
 from paipa_etl.threads.exit import prepare
 from paipa_etl.threads.stop import Stop
@@ -31,7 +32,7 @@ class Feed(Source):
     """
 
     def __init__(self, limit: int = LIMIT, max_bytes: int = MAX_BYTES) -> None:
-        self._channel: Channel[Any] = Channel(max_bytes, limit)
+        self._channel = BatchChannel(max_bytes, limit)
         self._reader: Stop | None = None
 
     def put(self, record: Any) -> None:

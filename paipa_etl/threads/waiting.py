@@ -1,13 +1,13 @@
-"""Turns: how threads and tasks wait in a line, and are woken one at a time. No items here."""
+"""How threads and tasks wait in a line, and are woken one at a time. No items here."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
 from signal import SIG_BLOCK, pthread_sigmask
-from threading import Lock, current_thread, main_thread
+from threading import Lock, get_ident, main_thread
 from time import perf_counter
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from paipa_etl.errors import Word
 from paipa_etl.threads import forks
@@ -20,13 +20,25 @@ R = TypeVar("R")
 LOOK_UP = 0.5  # seconds after which the main thread's wait lets a signal be handled
 
 
+_main = main_thread().ident
+
+
+def _after_fork() -> None:
+    """The thread that forked is the main thread of the child."""
+    global _main
+    _main = get_ident()
+
+
+forks.in_child(_after_fork)
+
+
 def acquire(lock: Lock, timeout: float = -1) -> bool:
     """Take a lock; false when the seconds have passed before.
 
     A signal that the kernel gives to another thread wakes nobody, and its handler is called
     by the main thread only: that one looks for it now and then.
     """
-    if current_thread() is not main_thread():
+    if get_ident() != _main:
         return lock.acquire(timeout=timeout)
     while True:
         seconds = LOOK_UP if timeout < 0 else min(LOOK_UP, timeout)
@@ -142,52 +154,65 @@ class Waiting:
         self.lock = forks.lock()
 
     def until(self, line: Line, attempt: Callable[[], R | None], timeout: float | None = None) -> R:
-        """Try, and try again whenever it is one's turn; whatever ends it, the turn is passed on."""
+        """Try, and try again whenever it is one's turn; whatever ends it, the turn is passed on.
+
+        Raises ``Elapsed`` when so many seconds have passed.
+        """
         turn = Turn()
-        began = perf_counter()
-        try:
-            with self.lock:
-                result = attempt()
-                if result is None:
-                    line.turns.append(turn)
-            while result is None:
-                left = -1 if timeout is None else max(timeout - perf_counter() + began, 0)
-                came = turn.wait(left)
-                with self.lock:
-                    if not came and line.leave(turn):
-                        raise Elapsed
-                    line.arrived()
-                    result = attempt()
-                    if result is None:
-                        line.turns.append(turn)
-        except BaseException:
-            with self.lock:
-                line.leave(turn)
-            raise
-        finally:
-            line.waited += perf_counter() - began
+        with _Attempts(self.lock, line, turn, attempt) as attempts:
+            while (result := attempts.next()) is None:
+                left = -1 if timeout is None else max(timeout - attempts.seconds(), 0)
+                attempts.came = turn.wait(left)
         return result
 
     async def until_in_loop(self, line: Line, attempt: Callable[[], R | None]) -> R:
         """The same for a task."""
         turn = LoopTurn()
-        began = perf_counter()
-        try:
-            with self.lock:
-                result = attempt()
-                if result is None:
-                    line.turns.append(turn)
-            while result is None:
+        with _Attempts(self.lock, line, turn, attempt) as attempts:
+            while (result := attempts.next()) is None:
                 await turn.wait()
-                with self.lock:
-                    line.arrived()
-                    result = attempt()
-                    if result is None:
-                        line.turns.append(turn)
-        except BaseException:
-            with self.lock:
-                line.leave(turn)
-            raise
-        finally:
-            line.waited += perf_counter() - began
         return result
+
+
+class _Attempts(Generic[R]):
+    """The attempts of one that waits; between two of them it has a place in the line.
+
+    A block of it passes the turn on where it ends with an exception.
+    """
+
+    __slots__ = ("_attempt", "_began", "_line", "_lock", "_turn", "_waited", "came")
+
+    def __init__(
+        self, lock: Lock, line: Line, turn: Turn | LoopTurn, attempt: Callable[[], R | None]
+    ) -> None:
+        self._lock, self._line, self._turn, self._attempt = lock, line, turn, attempt
+        self._began = perf_counter()
+        self._waited = False
+        self.came = True
+        """Whether the last wait ended with its turn; or else with its time."""
+
+    def __enter__(self) -> _Attempts[R]:
+        return self
+
+    def next(self) -> R | None:
+        """Try, and get in line where nothing can be done yet; raises ``Elapsed``."""
+        with self._lock:
+            if self._waited:
+                if not self.came and self._line.leave(self._turn):
+                    raise Elapsed
+                self._line.arrived()
+            result = self._attempt()
+            if result is None:
+                self._line.turns.append(self._turn)
+                self._waited = True
+        return result
+
+    def seconds(self) -> float:
+        """How long it has waited."""
+        return perf_counter() - self._began
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if error is not None:
+            with self._lock:
+                self._line.leave(self._turn)
+        self._line.waited += self.seconds()

@@ -14,6 +14,7 @@ from typing import Any
 
 from paipa_etl.metrics.watch import SOURCE, Owner
 from paipa_etl.records.batch import NUMBERED, Batch, size_of
+from paipa_etl.records.channel import MAX_BYTES, BatchChannel
 from paipa_etl.run import Run
 from paipa_etl.run.report import StepCount
 from paipa_etl.runners.threaded.parts import (
@@ -27,7 +28,7 @@ from paipa_etl.runners.threaded.parts import (
 )
 from paipa_etl.runners.threaded.share import ShareStage
 from paipa_etl.runners.threaded.stage import CallStage
-from paipa_etl.runners.threaded.thread_group import Crew, ThreadGroup
+from paipa_etl.runners.threaded.thread_group import PlannedThreads, ThreadGroup
 from paipa_etl.sinks import OpenSink
 from paipa_etl.sinks.files import OpenFile
 from paipa_etl.sources import Source, ending
@@ -37,7 +38,7 @@ from paipa_etl.steps.calls import is_coroutine_function
 from paipa_etl.steps.contract import QUEUE, Opaque, Reads, Step, Threaded
 from paipa_etl.steps.functions import FunctionStep
 from paipa_etl.threads import forks
-from paipa_etl.threads.channel import MAX_BYTES, Abandoned, Channel
+from paipa_etl.threads.channel import Abandoned
 from paipa_etl.threads.stop import Stopped
 
 FEEDS = "carries out the source and the steps before the first queue"
@@ -76,9 +77,9 @@ def fill(
             output.write_all(records)
 
 
-def threads_of(source: Source, steps: tuple[Step, ...], run: Run) -> list[ThreadGroup]:
+def threads_of(source: Source, steps: tuple[Step, ...], run: Run) -> list[PlannedThreads]:
     """The threads of a plan, none of which is started."""
-    return _Plan(source, steps, run, raw=False, at_once=False).crew.groups
+    return _Plan(source, steps, run, raw=False, at_once=False).group.planned
 
 
 def carry_out(
@@ -117,7 +118,7 @@ class _Plan:
         copies: Copies = copies_nothing,
     ) -> None:
         self.source, self.run, self.raw, self._copies = source, run, raw, copies
-        self.crew = Crew(run)
+        self.group = ThreadGroup(run)
         self._taken = 0
         self.counts = [run.counts.add_step(str(step)) for step in steps]
         parts = cut(list(zip(steps, self.counts, strict=True)))
@@ -128,7 +129,7 @@ class _Plan:
         ]
         self.reads = any(step.reads is not Reads.NOTHING for step in steps)
         self._connect(between)
-        self.crew.add_watch()
+        self.group.add_watch()
 
     def _connect(self, parts: list[Counted]) -> None:
         giver: Owner = self.leading[-1][1] if self.leading else SOURCE
@@ -146,28 +147,28 @@ class _Plan:
             inlet = outlet
         self.tail = inlet
 
-    def _channel(self, part: Counted, giver: Owner) -> Channel[Batch]:
+    def _channel(self, part: Counted, giver: Owner) -> BatchChannel:
         """The channel before a part: as long as its workers are to have it."""
         workers = part[0][0].workers if part else None
         items = workers.queue if workers else QUEUE
         if workers and items == QUEUE:
             items = max(items, 2 * workers.count)
-        channel: Channel[Batch] = Channel(self.run.share(MAX_BYTES), items)
-        self.crew.channels.append(forks.own(channel))
+        channel = BatchChannel(self.run.share(MAX_BYTES), items)
+        self.group.channels.append(forks.own(channel))
         self.run.watch.channel(channel, giver, owner_of(part))
         return channel
 
     def _stage(
         self,
         counted: tuple[Step, StepCount],
-        inlet: Channel[Batch],
-        outlet: Channel[Batch],
+        inlet: BatchChannel,
+        outlet: BatchChannel,
         at_once: bool,
     ) -> None:
         step, count = counted
         options: dict[str, Any] = {"max_bytes": self.run.share(MAX_BYTES), "at_once": at_once}
         if isinstance(step, Opaque):
-            ShareStage(step, count, inlet, outlet, self.crew, **options).prepare()
+            ShareStage(step, count, inlet, outlet, self.group, **options).prepare()
             return
         assert isinstance(step, FunctionStep)
         kind = CallStage
@@ -177,22 +178,22 @@ class _Plan:
             )
 
             kind = TaskStage
-        kind(step, count, inlet, outlet, self.crew, **options).prepare()
+        kind(step, count, inlet, outlet, self.group, **options).prepare()
 
     # Threads that carry out generators.
 
     def _thread(
         self,
-        work: Callable[[Run, Channel[Batch]], None],
-        outlet: Channel[Batch],
+        work: Callable[[Run, BatchChannel], None],
+        outlet: BatchChannel,
         at_once: bool,
         name: str,
         purpose: str,
     ) -> None:
-        self.crew.add(partial(self._work, work, outlet, at_once), name, purpose)
+        self.group.add(partial(self._work, work, outlet, at_once), name, purpose)
 
     def _work(
-        self, work: Callable[[Run, Channel[Batch]], None], outlet: Channel[Batch], at_once: bool
+        self, work: Callable[[Run, BatchChannel], None], outlet: BatchChannel, at_once: bool
     ) -> None:
         failure: BaseException | None = None
         try:
@@ -201,23 +202,23 @@ class _Plan:
             failure = Stopped()  # it did not fail, and this is no end of the records either
         except BaseException as error:
             failure = error
-            self.crew.failed(error, at_once=at_once)
+            self.group.failed(error, at_once=at_once)
         finally:
             outlet.finish(failure)
 
-    def _feed(self, run: Run, outlet: Channel[Batch]) -> None:
+    def _feed(self, run: Run, outlet: BatchChannel) -> None:
         run.idle = lambda: None  # it is the consumer that knows when nothing more is to be shown
         self.run.counts.unread = lambda: 0
         if isinstance(self.source, FileSource) and not self.leading:
             with closing(self._watched(self.source.batches(run, self.reads, self._copies))) as flow:
                 for batch in flow:
-                    outlet.put(batch.light(), batch.size, len(batch))
+                    outlet.put_batch(batch.light(), batch.size)
         elif (
             isinstance(self.source, IterableSource) and self.source.is_at_hand and not self.leading
         ):
             with closing(self._watched(self.source.batches(run))) as flow:
                 for batch in flow:
-                    outlet.put(batch, batch.size, len(batch))
+                    outlet.put_batch(batch, batch.size)
         elif self.raw and isinstance(self.source, FileSource):
             flow = self._watched(self.source.batches(run, self.reads, self._copies))
             self._give_batches(flow, self.leading, run, outlet)
@@ -229,9 +230,7 @@ class _Plan:
     def _watched(self, batches: Generator[Batch, None, None]) -> Any:
         return self.run.watch.timed(batches, SOURCE, weigh=len)
 
-    def _chain(
-        self, part: Counted, inlet: Channel[Batch], run: Run, outlet: Channel[Batch]
-    ) -> None:
+    def _chain(self, part: Counted, inlet: BatchChannel, run: Run, outlet: BatchChannel) -> None:
         part[0][1].taken = run.handed
         try:
             if self.raw:
@@ -243,7 +242,7 @@ class _Plan:
             inlet.abandon()
 
     def _give_records(
-        self, flow: Iterator[Any], part: Counted, run: Run, outlet: Channel[Batch]
+        self, flow: Iterator[Any], part: Counted, run: Run, outlet: BatchChannel
     ) -> None:
         with nested(flow, part, run) as given:
             for record in given:
@@ -252,12 +251,12 @@ class _Plan:
                 outlet.add(record, run.index, run.batch or NUMBERED, size, raw)
 
     def _give_batches(
-        self, flow: Iterator[Batch], part: Counted, run: Run, outlet: Channel[Batch]
+        self, flow: Iterator[Batch], part: Counted, run: Run, outlet: BatchChannel
     ) -> None:
         with nested(flow, part, run, batches=True) as given:
             for batch in given:
                 if len(batch):
-                    outlet.put(batch.light(), batch.size, len(batch))
+                    outlet.put_batch(batch.light(), batch.size)
 
     # What the caller pulls.
 
@@ -286,7 +285,7 @@ class _Plan:
             self.trailing[0][1].taken = taken
         else:
             self.run.counts.taken = taken
-        return _Pulled(self.crew, self.tail)
+        return _Pulled(self.group, self.tail)
 
     def _arriving(self) -> Generator[Batch, None, None]:
         for batch in arriving(self.tail, self.run.idle):
@@ -295,22 +294,22 @@ class _Plan:
 
 
 class _Pulled:
-    """The last channel, while its records are pulled; leaving it ends the crew in any case."""
+    """The last channel, while its records are pulled; leaving it ends the group in any case."""
 
-    def __init__(self, crew: Crew, channel: Channel[Batch]) -> None:
-        self._crew, self._channel = crew, channel
+    def __init__(self, group: ThreadGroup, channel: BatchChannel) -> None:
+        self._group, self._channel = group, channel
 
-    def __enter__(self) -> Channel[Batch]:
+    def __enter__(self) -> BatchChannel:
         try:
-            self._crew.start()
+            self._group.start()
         except BaseException as error:
-            self._crew.end(error)
+            self._group.end(error)
             raise
         return self._channel
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        self._crew.end(error)
+        self._group.end(error)
         if isinstance(error, (Abandoned, Stopped)) or (
-            error is not None and self._crew.is_known(error)
+            error is not None and self._group.is_known(error)
         ):
-            self._crew.raise_first(error)
+            self._group.raise_first(error)

@@ -8,10 +8,11 @@ from typing import Any
 
 from paipa_etl.metrics.watch import SINK, WAITS, Owner
 from paipa_etl.records.batch import Batch
+from paipa_etl.records.channel import BatchChannel
 from paipa_etl.run import Run, close
 from paipa_etl.run.report import StepCount
 from paipa_etl.steps.contract import Step
-from paipa_etl.threads.channel import Channel, Finished, Parcel
+from paipa_etl.threads.channel import Finished, Parcel
 from paipa_etl.threads.collector import CleanupStack, apart
 
 ALL = 1 << 30
@@ -39,7 +40,7 @@ def cut(steps: Counted) -> list[Counted]:
 
 
 def arriving(
-    channel: Channel[Batch], idle: Callable[[], None] | None = None
+    channel: BatchChannel, idle: Callable[[], None] | None = None
 ) -> Generator[Batch, None, None]:
     """The batches of a channel; each counts there until the next is asked for."""
     parcel: Parcel | None = None
@@ -59,7 +60,7 @@ def arriving(
 def flow_of(
     part: Counted,
     run: Run,
-    channel: Channel[Batch],
+    channel: BatchChannel,
     given: Iterator[Batch] | None = None,
 ) -> Iterator[Any]:
     """The records of a channel, for a part that begins with a timed step or with any other."""
@@ -81,7 +82,7 @@ def waited_for(batches: Iterator[Batch], part: Counted, run: Run) -> Iterator[Ba
 class Taking:
     """The records of a channel, one by one, waited for up to a moment where that is asked."""
 
-    def __init__(self, channel: Channel[Batch], run: Run, owner: Owner) -> None:
+    def __init__(self, channel: BatchChannel, run: Run, owner: Owner) -> None:
         self._channel, self._run, self._owner = channel, run, owner
         self._rest: Iterator[Any] = iter(())
         self._held = (0, 0)

@@ -13,9 +13,8 @@ from paipa_etl.failures import InFlight
 from paipa_etl.records.batch import NUMBERED, Batch
 from paipa_etl.run import Run, close
 from paipa_etl.run.report import StepCount
+from paipa_etl.runners.threaded.reorder import Collect, Ticket
 from paipa_etl.runners.threaded.stage import Stage, adapted
-from paipa_etl.runners.threaded.ticket import Ticket
-from paipa_etl.runners.threaded.window import Collect
 from paipa_etl.steps.contract import Opaque
 from paipa_etl.steps.expanding import CHUNK
 from paipa_etl.steps.functions import GONE
@@ -56,7 +55,7 @@ class Share:
 
     def __init__(self, stage: ShareStage, run: Run, part: StepCount) -> None:
         self._stage, self._run, self._part = stage, run, part
-        self._window = stage.window
+        self._buffer = stage.buffer
         self._ticket: Ticket | None = None
         self._items: list[Any] = []
         run.where = self._where
@@ -73,19 +72,19 @@ class Share:
                 self._end()
                 return
             except BaseException as error:
-                if self._stage.crew.is_known(error) or self._stage.is_word(error):
+                if self._stage.group.is_known(error) or self._stage.is_word(error):
                     raise
                 goes_on = self._goes_on(error)
 
     def _gather(self, flow: Any) -> None:
         try:
-            window = self._window
+            buffer = self._buffer
             for item in flow:
                 self._items.append(item)
                 if self._ticket is None:
                     continue
-                if window.failed:
-                    window.check_wanted(self._ticket)
+                if buffer.failed:
+                    buffer.check_wanted(self._ticket)
                 if len(self._items) >= CHUNK:
                     self._give(self._ticket)
         finally:
@@ -116,7 +115,7 @@ class Share:
 
     def _finish(self, ticket: Ticket) -> None:
         self._ticket = None
-        self._window.finish(ticket)
+        self._buffer.finish(ticket)
         self._stage.done(ticket, self._part)
 
     def _give(self, ticket: Ticket) -> None:
@@ -129,12 +128,12 @@ class Share:
         ticket, items = self._ticket, self._items
         if ticket is not None:
             self._record_done(ticket)
-            self._window.give_back(ticket)
+            self._buffer.give_back(ticket)
             self._finish(ticket)
         elif items:
             self._stage.count.given += len(items)
-            self._window.append(NUMBERED.made(items, [0] * len(items)))
-            self._window.deliver()
+            self._buffer.append(NUMBERED.made(items, [0] * len(items)))
+            self._buffer.deliver()
 
     def _goes_on(self, error: BaseException) -> bool:
         """The instance has failed: skip its record and begin another, or end the run."""
@@ -151,7 +150,7 @@ class Share:
             if self._items:
                 self._give(ticket)
             self._stage.fail(ticket, final, self._run)
-            self._window.deliver()
+            self._buffer.deliver()
             return False
         self._give(ticket)
         ticket.gaps = True

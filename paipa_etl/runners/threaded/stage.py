@@ -10,17 +10,16 @@ from typing import Any, Generic, TypeVar
 
 from paipa_etl.errors import Word, note
 from paipa_etl.failures import InFlight
-from paipa_etl.records.batch import Batch
+from paipa_etl.records.channel import BatchChannel
 from paipa_etl.run import Run
 from paipa_etl.run.report import StepCount
-from paipa_etl.runners.threaded.thread_group import Crew
-from paipa_etl.runners.threaded.ticket import Ticket
-from paipa_etl.runners.threaded.window import Collect, Window
+from paipa_etl.runners.threaded.reorder import Collect, ReorderBuffer, Ticket
+from paipa_etl.runners.threaded.thread_group import ThreadGroup
 from paipa_etl.steps.contract import Step, Workers, guarded
 from paipa_etl.steps.functions import GONE, FunctionStep
 from paipa_etl.steps.unchanged import compared_once
 from paipa_etl.threads import forks
-from paipa_etl.threads.channel import Abandoned, Channel, Finished
+from paipa_etl.threads.channel import Abandoned, Finished
 from paipa_etl.threads.stop import Stopped
 
 # A worker takes twice as many records while that many take it less than QUICK seconds, half
@@ -51,18 +50,18 @@ class Stage(ABC, Generic[S]):
         self,
         step: S,
         count: StepCount,
-        inlet: Channel[Batch],
-        outlet: Channel[Batch],
-        crew: Crew,
+        inlet: BatchChannel,
+        outlet: BatchChannel,
+        group: ThreadGroup,
         *,
         max_bytes: int,
         at_once: bool,
     ) -> None:
         assert step.workers is not None
-        self.step, self.count, self.crew, self.at_once = step, count, crew, at_once
+        self.step, self.count, self.group, self.at_once = step, count, group, at_once
         self.workers: Workers = step.workers
         self.inlet, self.outlet = inlet, outlet
-        self.window = Window(
+        self.buffer = ReorderBuffer(
             inlet,
             outlet,
             self.collect,
@@ -70,7 +69,7 @@ class Stage(ABC, Generic[S]):
             max_items=self.workers.queue,
             max_bytes=max_bytes,
         )
-        crew.windows.append(self.window)
+        group.buffers.append(self.buffer)
         count.taken = lambda: sum(part.entered for part in count.parts)
         self._left = self.workers.count
         self._lock = forks.lock()
@@ -86,12 +85,12 @@ class Stage(ABC, Generic[S]):
         """What one worker does, until ``Finished`` or another end is raised."""
 
     def prepare(self) -> None:
-        """Have the workers started with the crew's threads."""
-        self.crew.add(self._work, self.count.name, "call the step's function", self.workers.count)
+        """Have the workers started with the group's threads."""
+        self.group.add(self._work, self.count.name, "call the step's function", self.workers.count)
 
     def _work(self) -> None:
         try:
-            self.serve(self.crew.run.branch(), self.count.part())
+            self.serve(self.group.run.branch(), self.count.part())
         except Finished:
             pass
         except (Abandoned, Stopped):
@@ -103,15 +102,15 @@ class Stage(ABC, Generic[S]):
 
     def ended_by(self, error: BaseException) -> None:
         """An error that no record is to blame for: one from further up, or of a resource."""
-        known = self.crew.is_known(error)
+        known = self.group.is_known(error)
         if not known:
             note(error, f"{self.count.name}, with no record in hand")
-        self.crew.failed(error, at_once=self.at_once or not known)
+        self.group.failed(error, at_once=self.at_once or not known)
         self._failure = error
 
     def cut_off(self) -> None:
         """Nothing more is wanted of it: that is no end of the records for whoever takes them."""
-        self.window.abandon()
+        self.buffer.abandon()
         self._failure = Stopped() if self._failure is None else self._failure
 
     def leave(self) -> None:
@@ -120,30 +119,30 @@ class Stage(ABC, Generic[S]):
             self._left -= 1
             last = not self._left
         if last:
-            self.window.end(self._failure)
+            self.buffer.end(self._failure)
 
     def take(self, most: int) -> Ticket:
         """Take up to so many records."""
-        ticket = self.window.take(most)
+        ticket = self.buffer.take(most)
         if ticket.count > 1:
-            self.crew.watch()
+            self.group.watch()
         return ticket
 
     def done(self, ticket: Ticket, part: StepCount) -> None:
         """Hand on what can be; wait where too much of it waits already."""
         part.entered += ticket.count
-        self.window.deliver()
-        self.window.hold_back()
+        self.buffer.deliver()
+        self.buffer.hold_back()
 
     def give_part(self, ticket: Ticket, records: list[Any]) -> None:
         """Hand on some of what the record in flight gives; raises where no more is wanted."""
         if not records:
-            self.window.check_wanted(ticket)
+            self.buffer.check_wanted(ticket)
             return
         began = perf_counter()
-        self.window.part(ticket, records)
-        self.window.deliver()
-        self.window.hold_back(ticket)
+        self.buffer.part(ticket, records)
+        self.buffer.deliver()
+        self.buffer.hold_back(ticket)
         ticket.waited += perf_counter() - began
 
     def decide(self, error: Exception, ticket: Ticket, run: Run, part: StepCount) -> None:
@@ -156,15 +155,15 @@ class Stage(ABC, Generic[S]):
 
     def is_word(self, error: BaseException) -> bool:
         """Whether it says that nothing of this stage's is wanted any more, and is no error."""
-        over = self.crew.run.stop.is_set or self.outlet.is_closed or self.window.failed
+        over = self.group.run.stop.is_set or self.outlet.is_closed or self.buffer.failed
         return isinstance(error, Word) and over
 
     def fail(self, ticket: Ticket, error: BaseException, run: Run) -> None:
         """The record in flight ends the run: now, or when all before it have been handed on."""
         if not isinstance(error, Exception):
             note(error, run.failure(error, self.count.name).where)
-        self.crew.failed(error, at_once=self.at_once)
-        self.window.fail(ticket, error)
+        self.group.failed(error, at_once=self.at_once)
+        self.buffer.fail(ticket, error)
 
     def in_flight(self, ticket: Ticket) -> InFlight:
         """Where the record in flight of a ticket came from."""
@@ -193,7 +192,7 @@ class CallStage(Stage[FunctionStep]):
                     raise
                 except BaseException as error:
                     self.fail(ticket, error, run)
-                    self.window.deliver()
+                    self.buffer.deliver()
                     return
                 finally:
                     seconds = perf_counter() - began - ticket.waited
@@ -211,14 +210,14 @@ class CallStage(Stage[FunctionStep]):
     def _exchange(self, ticket: Ticket, most: int, part: StepCount) -> Ticket:
         """Hand a ticket in and take the next, or the same again where a result is missing."""
         part.entered += ticket.count
-        following = self.window.exchange(ticket, most)
+        following = self.buffer.exchange(ticket, most)
         if following is None:
             # Its function raised StopIteration, which ended the loop over the records unseen.
             part.entered -= ticket.count
             ticket.stopped = True
             return ticket
         if following.count > 1:
-            self.crew.watch()
+            self.group.watch()
         return following
 
     def _carry_out(

@@ -12,8 +12,8 @@ from typing import Any
 from paipa_etl.errors import never_stop
 from paipa_etl.run import Run
 from paipa_etl.run.report import StepCount
+from paipa_etl.runners.threaded.reorder import Ticket
 from paipa_etl.runners.threaded.stage import CallStage
-from paipa_etl.runners.threaded.ticket import Ticket
 from paipa_etl.steps.calls import retrying_in_loop
 from paipa_etl.steps.expanding import CHUNK, in_parts
 from paipa_etl.threads.channel import Abandoned, Finished
@@ -25,11 +25,11 @@ class TaskStage(CallStage):
 
     def prepare(self) -> None:
         """Have one thread start the tasks and wait for them."""
-        self.crew.add(self._work_in_loop, f"{self.count.name}-tasks", "starts the step's tasks")
+        self.group.add(self._work_in_loop, f"{self.count.name}-tasks", "starts the step's tasks")
 
     def _work_in_loop(self) -> None:
         try:
-            self.crew.run.loop.call(self._tasks())
+            self.group.run.loop.call(self._tasks())
         except (Abandoned, Stopped):
             self.cut_off()
             self.outlet.finish(self._failure)
@@ -42,7 +42,7 @@ class TaskStage(CallStage):
         await asyncio.gather(*map(self._task, parts))
 
     async def _task(self, part: StepCount) -> None:
-        run = self.crew.run.branch()
+        run = self.group.run.branch()
         try:
             with run.resources.lent(self.step.function, self.count) as lent:
                 called = self.step.at_once_in_loop(lent, run.stop)
@@ -65,7 +65,7 @@ class TaskStage(CallStage):
     ) -> None:
         told = run.watch.worker(self.count)
         while True:
-            ticket = await self.window.take_in_loop()
+            ticket = await self.buffer.take_in_loop()
             run.where = partial(self.in_flight, ticket)
             began = perf_counter()
             try:
@@ -76,12 +76,12 @@ class TaskStage(CallStage):
                 if isinstance(error, asyncio.CancelledError) and _is_cancelled():
                     raise
                 self.fail(ticket, error, run)
-                await self.window.deliver_in_loop()
+                await self.buffer.deliver_in_loop()
                 return
             told(perf_counter() - began, ticket.count)
             part.entered += ticket.count
-            await self.window.deliver_in_loop()
-            await self.window.hold_back_in_loop()
+            await self.buffer.deliver_in_loop()
+            await self.buffer.hold_back_in_loop()
 
     async def _await_result(
         self,
@@ -98,14 +98,14 @@ class TaskStage(CallStage):
                 ticket.results.extend(self.step.results(lambda _: result, iter((None,)), _none))
         except Exception as error:
             self.decide(never_stop(error, part.name), ticket, run, part)
-        self.window.finish(ticket)
+        self.buffer.finish(ticket)
 
     async def _last_items(self, ticket: Ticket, items: Iterable[Any]) -> list[Any]:
         """The last items of a record; where there are many, the others are handed on before."""
         last: list[Any] = []
         with closing(in_parts(items)) as parts:
             for following in parts:
-                self.window.check_wanted(ticket)
+                self.buffer.check_wanted(ticket)
                 if len(last) + len(following) > CHUNK:
                     await self._give_items_in_loop(ticket, last)
                     last = following
@@ -116,9 +116,9 @@ class TaskStage(CallStage):
 
     async def _give_items_in_loop(self, ticket: Ticket, records: list[Any]) -> None:
         self.count.expanded += len(records)
-        self.window.part(ticket, records)
-        await self.window.deliver_in_loop()
-        await self.window.hold_back_in_loop(ticket)
+        self.buffer.part(ticket, records)
+        await self.buffer.deliver_in_loop()
+        await self.buffer.hold_back_in_loop(ticket)
 
 
 def _none(records: list[Any]) -> None:

@@ -1,4 +1,4 @@
-"""Crew: the threads of one run; what fails first, how all are stopped, and joined."""
+"""ThreadGroup: the threads of one run; what fails first, how all are stopped, and joined."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from types import TracebackType
 from typing import NoReturn
 
 from paipa_etl.errors import StuckWorker, describe
-from paipa_etl.records.batch import Batch
+from paipa_etl.records.channel import BatchChannel
 from paipa_etl.run import Run
-from paipa_etl.runners.threaded.window import Window
+from paipa_etl.runners.threaded.reorder import ReorderBuffer
 from paipa_etl.threads import forks
-from paipa_etl.threads.channel import Abandoned, Channel
+from paipa_etl.threads.channel import Abandoned
 from paipa_etl.threads.collector import apart
 from paipa_etl.threads.exit import Thread
 from paipa_etl.threads.starting import join, surely
@@ -28,7 +28,7 @@ TOLD = 3  # further errors that the note of the first one tells
 
 
 @dataclass(frozen=True)
-class ThreadGroup:
+class PlannedThreads:
     """Threads that do the same; their names begin with ``paipa-`` and ``name``."""
 
     name: str
@@ -40,14 +40,14 @@ class ThreadGroup:
         return f"{self.name}: {threads}, {self.purpose}"
 
 
-class Crew:
-    """The threads, channels and windows of one run; ended together, whatever ends it."""
+class ThreadGroup:
+    """The threads, channels and buffers of one run; ended together, whatever ends it."""
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self.channels: list[Channel[Batch]] = []
-        self.windows: list[Window] = []
-        self.groups: list[ThreadGroup] = []
+        self.channels: list[BatchChannel] = []
+        self.buffers: list[ReorderBuffer] = []
+        self.planned: list[PlannedThreads] = []
         """The threads by what they do, before they start."""
         self._threads: list[Thread] = []
         self._lock = forks.lock()
@@ -65,11 +65,11 @@ class Crew:
         for each in names:
             work = forks.thread_target(target, self._first)
             self._threads.append(Thread(work, each, self.run.end))
-        self.groups.append(ThreadGroup(name, len(names), purpose))
+        self.planned.append(PlannedThreads(name, len(names), purpose))
 
     def add_watch(self) -> None:
         """Add the thread that takes work back from workers that stand still."""
-        if self.windows:
+        if self.buffers:
             self.add(self._watch, "watch", "takes work back from workers that stand still")
 
     def start(self) -> None:
@@ -132,18 +132,18 @@ class Crew:
     def _watch(self) -> None:
         while True:
             self._bell.acquire()
-            while not self._stopped and any(window.shared for window in self.windows):
+            while not self._stopped and any(buffer.shared for buffer in self.buffers):
                 self._bell.acquire(timeout=WATCH_EVERY)
-                for window in self.windows:
+                for buffer in self.buffers:
                     try:
-                        if window.shared and window.rescue():
-                            window.deliver()
+                        if buffer.shared and buffer.rescue():
+                            buffer.deliver()
                     except Abandoned:
                         continue
             if self._stopped:
                 return
             self._watching = False
-            if any(window.shared for window in self.windows):
+            if any(buffer.shared for buffer in self.buffers):
                 self.watch()
 
     # How it ends.
@@ -157,8 +157,8 @@ class Crew:
         # The last one first: that a thread ended further up must not pass for the input's end.
         for channel in reversed(self.channels):
             channel.abandon()
-        for window in self.windows:
-            window.abandon()
+        for buffer in self.buffers:
+            buffer.abandon()
         if self._bell.locked():
             self._bell.release()
 
