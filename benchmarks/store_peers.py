@@ -118,12 +118,12 @@ def ours_read(url: str, size: str) -> None:
 
 def _pieces(url: str, words: dict[str, Any], most: int = 0) -> Any:
     from paipa_etl import read
-    from paipa_etl.run import Run
+    from paipa_etl.run import new_run
 
     source: Any = read(url, from_="bytes", transport_params=words).source
 
     def sizes() -> Iterator[int]:
-        run = Run()
+        run = new_run()
         run.background = True
         try:
             (entry,) = source.entries(run)
@@ -236,10 +236,10 @@ def ours_sftp_read(size: str) -> None:
 def ours_sftp_write(size: str) -> None:
     """Our uploads, without codec and format."""
     from paipa_etl import write
-    from paipa_etl.run import Run
+    from paipa_etl.run import new_run
 
     def give(url: str, pieces: Iterator[bytes]) -> None:
-        run = Run()
+        run = new_run()
         run.background = True
         sink: Any = write(url, to="bytes", transport_params=sftp_words())
         target = sink.open(run)._target

@@ -10,7 +10,7 @@ from typing import Any
 from paipa_etl import Pipeline, read, write
 from paipa_etl.errors import PlanError
 from paipa_etl.location import parse
-from paipa_etl.run import MAX_MEMORY
+from paipa_etl.run.budget import MAX_MEMORY
 from paipa_etl.stores import StoreOptions
 from paipa_etl.transfers.templates import as_typed, is_template
 

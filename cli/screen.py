@@ -27,7 +27,7 @@ FIRST = 5  # records that a dry run shows
 def run(pipeline: Pipeline, arguments: argparse.Namespace, signals: Signals) -> int:
     """Run the pipeline; tell the report, also into a file, after a failure too; the exit code."""
     this = _new_run(pipeline, arguments)
-    signals.publication = this
+    signals.publication = this.publication
 
     def carry_out() -> int:
         report = pipeline.run(this)

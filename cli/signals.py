@@ -30,18 +30,18 @@ class Publication(Protocol):
     """How far publishing is."""
 
     @property
-    def is_settled(self) -> bool:
+    def has_begun(self) -> bool:
         """Whether publishing has begun, of all outputs: an interrupt changes nothing any more."""
 
     @property
-    def is_publishing(self) -> bool:
+    def is_going_on(self) -> bool:
         """Whether an output is being published at this moment."""
 
 
 class Nothing:
     """There is no output yet."""
 
-    is_settled = is_publishing = False
+    has_begun = is_going_on = False
 
 
 class Signals:
@@ -78,7 +78,7 @@ class Signals:
                 return
             self._first = number
         assert self._first is not None
-        if self.over or self._raised or self.publication.is_settled:
+        if self.over or self._raised or self.publication.has_begun:
             return
         if is_bad_moment(frame) and next(self._tries) < TRIES:
             self._try_again()
@@ -106,8 +106,8 @@ class Signals:
             self._end_at_once()
 
     def _end_at_once(self) -> NoReturn:
-        state = IN_DOUBT if self.publication.is_publishing else LEFT_OVER
-        if self.publication.is_settled and not self.publication.is_publishing:
+        state = IN_DOUBT if self.publication.is_going_on else LEFT_OVER
+        if self.publication.has_begun and not self.publication.is_going_on:
             state = "the output is published"
         _say_at_once(f"paipa-etl: interrupted twice, ended at once: {state}\n")
         os._exit(128 + signal.SIGINT)

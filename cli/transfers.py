@@ -42,7 +42,7 @@ def run(pipeline: Pipeline, arguments: argparse.Namespace, signals: Signals) -> 
         try:
             transfers.run()
         except BaseException as error:
-            if not (isinstance(error, Interrupted) and transfers.is_settled):
+            if not (isinstance(error, Interrupted) and transfers.has_begun):
                 if transfers.report.transferred:  # what is published stays
                     _tell(transfers.report, arguments, cut=True)
                 raise

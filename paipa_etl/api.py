@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from paipa_etl.metrics.plan import Plan
 from paipa_etl.pipeline import Pipeline, watch_of
-from paipa_etl.run import Run
+from paipa_etl.run import new_run
 from paipa_etl.run.resources import check
 from paipa_etl.runners import serial
 from paipa_etl.steps.contract import flatten_steps
@@ -37,14 +37,14 @@ def combine_pipeline(source: Any, steps: Any, *, debugger: Debugger | None = Non
 
 def _iterate(plan: Pipeline, debugger: Debugger | None) -> Iterator[Any]:
     check([function for step in plan.steps for function in step.functions], {})
-    run = Run(watch=watch_of(debugger))
+    run = new_run(observer=watch_of(debugger))
     if debugger is None:
         return serial.records(plan.source, plan.steps, run)
 
     def described() -> Plan:
         return replace(plan.described(plan.steps), sink="the consumer of the records")
 
-    watching = run.watch.watching(run, described, thread=False)
+    watching = run.observer.watching(run, described, thread=False)
     return serial.records(plan.source, plan.steps, run, watching=watching)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import queue
-from collections.abc import AsyncGenerator, Generator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,10 +14,11 @@ from paipa_etl.errors import PlanError, shown
 from paipa_etl.failures import ErrorPolicy
 from paipa_etl.formats import Format
 from paipa_etl.location import Location, parse
-from paipa_etl.metrics.watch import UNWATCHED, Unwatched
+from paipa_etl.metrics.observer import NOT_OBSERVED, Observer
 from paipa_etl.plan_checks import check_inputs_open, check_not_same
 from paipa_etl.records.blocks import MAX_RECORD
-from paipa_etl.run import MAX_MEMORY, Run
+from paipa_etl.run import Run, never, new_run, nothing
+from paipa_etl.run.budget import MAX_MEMORY
 from paipa_etl.run.clients import Clients
 from paipa_etl.run.report import Report
 from paipa_etl.run.resources import check
@@ -94,7 +95,7 @@ class Pipeline:
 
     def _core(self, run: Run) -> tuple[Core, tuple[Step, ...]]:
         """The core for this plan: threads where a step asks for them, and only there."""
-        run.share_out(sum(asks_for_threads([step]) for step in self.steps))
+        run.budget.divide(sum(asks_for_threads([step]) for step in self.steps))
         if not asks_for_threads(self.steps):
             return serial, self.steps
         from paipa_etl.runners import threaded
@@ -115,19 +116,25 @@ class Pipeline:
         clients: Clients | None = None,
         threads: bool = True,
         debugger: Debugger | None = None,
+        before_commit: Callable[[], None] = nothing,
+        must_finish: Callable[[], bool] = never,
     ) -> Run:
         """A run of this plan, for ``run`` and ``start``: to read its counts after a failure too.
 
         ``clients`` are what stores keep open, shared with other runs. Without ``threads``,
         nothing is read ahead or written behind. A ``debugger`` looks at it.
+        ``before_commit`` is called when all is written and nothing is published, and may raise;
+        ``must_finish`` says whether a worker publishes, and may take as long as it does.
         """
-        return Run(
+        return new_run(
             self.on_error,
             resources=self.resources,
             max_memory=self.max_memory,
             clients=clients,
             threads=threads,
-            watch=watch_of(debugger),
+            observer=watch_of(debugger),
+            before_commit=before_commit,
+            must_finish=must_finish,
         )
 
     def run(self, run: Run | None = None, *, debugger: Debugger | None = None) -> Report:
@@ -144,7 +151,7 @@ class Pipeline:
             check_not_same(self.source, self.sink, run)
             core, steps = self._core(run)
 
-            with run.watch.watching(run, partial(self.described, steps)):
+            with run.observer.watching(run, partial(self.described, steps)):
                 sink = Discard() if self.sink is None else self.sink
                 carry_out(core, self.source, steps, sink, run)
         return run.report()
@@ -242,9 +249,9 @@ def read(
     return Pipeline(FileSource(locations, format, codec, max_record, read_ahead, options, made))
 
 
-def watch_of(debugger: Debugger | None) -> Unwatched:
+def watch_of(debugger: Debugger | None) -> Observer:
     """What a run tells of itself to a debugger, or to nobody."""
-    return UNWATCHED if debugger is None else debugger.watch()
+    return NOT_OBSERVED if debugger is None else debugger.watch()
 
 
 def _source(source: Any) -> Source:

@@ -10,6 +10,7 @@ import json
 import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -142,8 +143,7 @@ def test_lists_count_what_they_hold_where_that_is_asked() -> None:
     debugger = Debugger(count_lists=True)
     session = debugger.watch()
     plan = Pipeline(range(95), [chunks, chunks], [])
-    run = plan.new_run()
-    run.watch = session
+    run = replace(plan.new_run(), observer=session)
     plan.run(run)
     assert [session.total(step).records for step in run.counts.steps] == [95, 10]
 

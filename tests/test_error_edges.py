@@ -139,5 +139,5 @@ def test_a_record_that_fails_comes_before_a_resource_that_does(target: Path, sco
         plan.run(run)
     assert caught.value is first.error
     assert second.calls == 1
-    assert [error is second.error for error in run.failures] == [False, True]
+    assert [error is second.error for error in run.failures.all] == [False, True]
     assert len(run.report().errors) == 1

@@ -435,10 +435,10 @@ def test_a_falsy_resource(scope: Callable[[Any], Any], workers: int | None) -> N
 
 
 def test_a_falsy_clock_and_falsy_files_of_reporters() -> None:
-    from paipa_etl.run import Run
+    from paipa_etl.run import new_run
 
     clock, lines, objects = FalsyClock(), FalsyText(), FalsyText()
-    run = Run(clock=clock)
+    run = new_run(clock=clock)
     assert run.clock is clock
     debugger = Debugger([LogLines(lines), JsonLines(objects)])
     Pipeline(range(10)).run(debugger=debugger)

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from paipa_etl import InputError, InputUnavailable, OutputUnavailable, Pipeline,
 from paipa_etl import write as written
 from paipa_etl.errors import PaipaWarning
 from paipa_etl.location import parse
-from paipa_etl.run import Run
+from paipa_etl.run import new_run
 from paipa_etl.sources import remote
 from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.ranged import RANGE
@@ -107,8 +108,7 @@ def site(answer: Callable[[Asked], Any], secure: ssl.SSLContext | None = None) -
 
 def content(url: str, insecure: bool = False, **words: Any) -> bytes:
     """All bytes of what a URL names, as our reader gives them."""
-    run = Run()
-    run.background = True
+    run = replace(new_run(), background=True)
     try:
         options = StoreOptions({**QUICK, **words}, insecure=insecure)
         return b"".join(remote.pieces(parse(url), run, options))
@@ -579,7 +579,7 @@ def test_nobody_listens(words: dict[str, Any], attempts: int) -> None:
 
 def test_nobody_listens_any_more() -> None:
     """A server that has answered in this run may start again: all attempts are made."""
-    run, options = Run(), StoreOptions({"backoff": 0.01})
+    run, options = new_run(), StoreOptions({"backoff": 0.01})
     with site(lambda asked: asked.part(DATA, len(DATA) // 2, ETag=ETAG)) as server:
         pieces = remote.pieces(parse(server.root), run, options)
         next(pieces)

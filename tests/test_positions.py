@@ -18,7 +18,7 @@ from paipa_etl.formats import by_name
 from paipa_etl.location import parse
 from paipa_etl.records.batch import decoded
 from paipa_etl.records.blocks import BLOCK, DECODED_BLOCK, Limits, Position
-from paipa_etl.run import Run
+from paipa_etl.run import new_run
 from paipa_etl.sources.files import FileSource
 from paipa_etl.sources.pieces import MOST_RESTARTS
 
@@ -91,7 +91,7 @@ SHAPES = {
 
 def positions(source: FileSource, size: int) -> Iterator[tuple[str, Position, bytes]]:
     """The position of each block that has bytes, and the input it is from."""
-    run = Run()
+    run = new_run()
     with closing(source.blocks(run, size)) as blocks:
         for given in blocks:
             if given.block.data:
@@ -196,7 +196,7 @@ def _through_pipe(
     """The blocks of a pipe that is written up to each end, and further when the input is silent."""
     reading, writing = os.pipe()
     fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 1 << 20)
-    run, todo = Run(), [*ends]
+    run, todo = new_run(), [*ends]
     with open(reading, "rb"), open(writing, "wb", buffering=0) as pipe:
         source = FileSource((parse(f"/dev/fd/{reading}"),), by_name("jsonl"), codec)
         with closing(source.blocks(run, size)) as blocks:

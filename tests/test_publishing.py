@@ -309,7 +309,7 @@ try:
     plan.run(run)
 except {error} as error:
     notes = getattr(error, "__notes__", [])
-    print(run.published, run.report().written, *notes, sep="|", flush=True)
+    print(run.publication.is_done, run.report().written, *notes, sep="|", flush=True)
 else:
     print("not interrupted", flush=True)
 """

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from paipa_etl import Pipeline, PlanError, steps
-from paipa_etl.run import Run
+from paipa_etl.run import new_run
 from paipa_etl.run.clock import Clock
 from paipa_etl.threads.stop import Stop
 
@@ -83,7 +83,7 @@ WAYS = [inline, one, eight, expanding, choosing, coroutine]
 def test_a_record_is_tried_so_often_and_keeps_its_place(way: Any, times: int, at: int) -> None:
     flaky, clock, out = Flaky(at, times), Counted(), list[int]()
     plan = Pipeline(range(COUNT), [way(flaky, retries=RETRIES, backoff=0.5)], out)
-    run = Run(clock=clock)
+    run = new_run(clock=clock)
     if times > RETRIES:
         with pytest.raises(ConnectionError) as caught:
             plan.run(run)
@@ -109,7 +109,7 @@ def test_a_record_is_tried_so_often_and_keeps_its_place(way: Any, times: int, at
 def test_used_up_under_skip_the_record_is_counted(way: Any, at: int) -> None:
     flaky, out = Flaky(at, 100), list[int]()
     plan = Pipeline(range(COUNT), [way(flaky, retries=1)], out, on_error="skip")
-    report = plan.run(Run("skip", clock=Counted()))
+    report = plan.run(new_run("skip", clock=Counted()))
     assert out == [n for n in range(COUNT) if n != at]
     assert (report.skipped, report.balanced, flaky.calls[at]) == (1, True, 2)
     assert "ConnectionError" in report.errors[0]
@@ -129,7 +129,7 @@ def test_used_up_under_skip_the_record_is_counted(way: Any, at: int) -> None:
 def test_only_what_is_wanted_is_tried_again(wanted: Any, calls: int) -> None:
     flaky = Flaky(0, 100)
     with pytest.raises(ConnectionError):
-        Pipeline([0], [one(flaky, retries=2, retry_on=wanted)]).run(Run(clock=Counted()))
+        Pipeline([0], [one(flaky, retries=2, retry_on=wanted)]).run(new_run(clock=Counted()))
     assert flaky.calls[0] == calls
 
 
@@ -137,7 +137,7 @@ def test_a_hook_hears_of_every_attempt_that_another_follows() -> None:
     heard: list[tuple[Exception, int, float]] = []
     flaky, clock = Flaky(0, 2), Counted()
     step = eight(flaky, retries=5, on_retry=lambda *words: heard.append(words))
-    Pipeline([0], [step]).run(Run(clock=clock))
+    Pipeline([0], [step]).run(new_run(clock=clock))
     assert [(type(error), attempt) for error, attempt, _ in heard] == [
         (ConnectionError, 1),
         (ConnectionError, 2),

@@ -12,7 +12,7 @@ import pytest
 from schedules import Scheduler, make_cooperative, schedules
 
 from paipa_etl import steps
-from paipa_etl.run import Run
+from paipa_etl.run import new_run
 from paipa_etl.run.clock import Clock
 from paipa_etl.runners.threaded import _Plan
 from paipa_etl.sources.iterables import IterableSource
@@ -68,7 +68,7 @@ class Once:
             )
             for n in range(case.stages)
         )
-        self.run = Run(clock=Still())
+        self.run = new_run(clock=Still())
         self.plan = _Plan(
             IterableSource(records), plan_steps, self.run, raw=False, at_once=case.at_once
         )

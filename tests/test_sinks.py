@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from paipa_etl import BadRecord, InputError, OutputError, Pipeline, PlanError, read, steps, write
-from paipa_etl.run import Run
+from paipa_etl.run import new_run
 
 
 class OnlyWrite:
@@ -214,7 +214,7 @@ def test_a_closed_sink_takes_no_record(tmp_path: Path, name: str, fails: bool) -
 
 def test_a_closed_list_takes_no_record() -> None:
     found: list[int] = []
-    sink = write(found).open(Run())
+    sink = write(found).open(new_run())
     sink.write(1)
     sink.commit()
     with pytest.raises(PlanError, match="closed"):

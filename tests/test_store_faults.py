@@ -10,6 +10,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from paipa_etl import (
     write,
 )
 from paipa_etl.location import parse
-from paipa_etl.run import Run
+from paipa_etl.run import new_run
 from paipa_etl.run.clients import Clients
 from paipa_etl.sources import remote
 from paipa_etl.sources.files import FileSource
@@ -100,8 +101,7 @@ def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
 def content(place: Place, name: str, clients: Clients | None = None, **words: Any) -> bytes:
     """All bytes of an object, with ranges side by side."""
     options = {"transport_params": {**place.options["transport_params"], **words}}
-    run = Run(clients=clients)
-    run.background = True
+    run = replace(new_run(clients=clients), background=True)
     source: FileSource = read(place.url(name), **options).source
     (entry,) = source.entries(run)
     try:
@@ -205,7 +205,7 @@ def test_two_hundred_resets_at_random(
 @pytest.mark.usefixtures("moto")  # what is opened once for the process is open then
 def test_a_store_that_has_answered_may_start_again(tmp_path: Path, engine: str) -> None:
     """Nobody listens: that is tried as often as what else may pass, when somebody did before."""
-    run = Run()
+    run = new_run()
     with servers.moto(tmp_path) as place:
         place.put("long.bin", DATA)
         options = StoreOptions(place.options["transport_params"])

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from paipa_etl import Feed, Pipeline, PlanError, combine_pipeline, steps
-from paipa_etl.run import Run
+from paipa_etl.run import new_run
 from paipa_etl.run.clock import Clock
 from paipa_etl.threads.stop import Stop
 
@@ -70,7 +70,7 @@ def test_inline_the_time_is_looked_at_when_a_record_comes() -> None:
             clock.time = moment
             yield n
 
-    run = Run(clock=clock)
+    run = new_run(clock=clock)
     step = steps.batch(100, within=3)
     flow = step.bind(run, run.counts.add_step("batch"))(source())
     assert list(flow) == [[0, 1, 2, 3], [4, 5]]
@@ -78,7 +78,7 @@ def test_inline_the_time_is_looked_at_when_a_record_comes() -> None:
 
 def test_a_pace_is_even_and_lost_time_is_not_made_up_for() -> None:
     clock = Hand()
-    run = Run(clock=clock)
+    run = new_run(clock=clock)
     flow = steps.throttle(per_second=4).bind(run, run.counts.add_step("throttle"))(iter(range(6)))
     moments = []
     for n in flow:

@@ -13,7 +13,7 @@ from conftest import Command
 from paipa_etl import Pipeline, read, steps, transfer, write
 from paipa_etl.debugger import Debugger, View
 from paipa_etl.metrics.accounts import MANY, Watch
-from paipa_etl.metrics.watch import OWN, SOURCE
+from paipa_etl.metrics.observer import OWN, SOURCE
 
 RECORDS = 100
 

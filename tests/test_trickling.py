@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from servers import Place
 
 from paipa_etl import InputUnavailable, OutputUnavailable, Pipeline, read, steps, write
 from paipa_etl.location import parse
-from paipa_etl.run import Run
+from paipa_etl.run import new_run
 from paipa_etl.sources import remote
 from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.pace import Watch
@@ -323,7 +324,7 @@ def test_a_live_stream_may_be_slow(head: bytes, monkeypatch: pytest.MonkeyPatch)
 
     with serving(answer) as server:
         root, words = place("http", server.port, monkeypatch)
-        run = Run()
+        run = new_run()
         options = StoreOptions({**words["transport_params"], "timeout": 5})
         found = []
         try:
@@ -360,8 +361,7 @@ def test_a_slow_consumer_is_no_fault_of_the_store(
     """It takes many timeouts between one piece and the next."""
     with serving(ranges) as server:
         root, words = place(engine, server.port, monkeypatch)
-        run = Run()
-        run.background = background
+        run = replace(new_run(), background=background)
         options = StoreOptions({**words["transport_params"], "timeout": 2, "retries": 0})
         taken = bytearray()
         try:
@@ -405,7 +405,7 @@ def test_a_thin_line_is_read_to_the_end(engine: str, monkeypatch: pytest.MonkeyP
 
     with serving(answer) as server:
         root, words = place(engine, server.port, monkeypatch)
-        run = Run()
+        run = new_run()
         options = StoreOptions({**words["transport_params"], "timeout": 2, "retries": 0})
         try:
             assert b"".join(remote.pieces(parse(root + "a.txt"), run, options)) == DATA[:size]

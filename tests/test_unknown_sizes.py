@@ -9,6 +9,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ import servers
 from paipa_etl import PaipaError
 from paipa_etl.errors import InputError, InputUnavailable
 from paipa_etl.location import parse
-from paipa_etl.run import Run
+from paipa_etl.run import new_run
 from paipa_etl.sources import remote
 from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.ranged import RANGE
@@ -102,8 +103,7 @@ def site(answer: Answer) -> Iterator[tuple[int, list[Asked]]]:
 
 def content(url: str, **words: Any) -> bytes:
     """All bytes of what a URL names, as our reader gives them."""
-    run = Run()
-    run.background = True
+    run = replace(new_run(), background=True)
     try:
         options = StoreOptions({**QUICK, **words})
         return b"".join(remote.pieces(parse(url), run, options))
@@ -276,7 +276,7 @@ def test_a_head_without_a_length() -> None:
 
     with site(answer) as (port, _):
         url = f"http://127.0.0.1:{port}/x"
-        run = Run()
+        run = new_run()
         assert remote.stat(parse(url), run, StoreOptions(QUICK)).size is None
         run.over()
         run.close_clients()

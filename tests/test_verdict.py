@@ -19,7 +19,7 @@ from paipa_etl.debugger.verdict import judge
 from paipa_etl.debugger.view import QueueRole
 from paipa_etl.metrics.accounts import Watch
 from paipa_etl.metrics.plan import Plan, PlanStep
-from paipa_etl.run import Run
+from paipa_etl.run import new_run
 
 COUNTS: dict[str, Any] = {"read": 1_000, "written": 1_000}
 UNPLACED: dict[str, Any] = {"giver_place": -1, "taker_place": -1}
@@ -311,7 +311,7 @@ def test_no_two_steps_have_the_same_name() -> None:
 
 def test_a_source_a_step_and_a_sink_of_one_name_are_told_apart() -> None:
     plan = Plan("-  (jsonl)", (PlanStep("-  (jsonl)"),), "-  (jsonl)")
-    run = Run()
+    run = new_run()
     run.counts.add_step("-  (jsonl)")
     watch = Watch()
     names = [line.name for line in steps_of(watch, run, plan, run.report())]

@@ -9,8 +9,7 @@ from typing import Any, Protocol
 from paipa_etl.debugger.view import QueueRole, QueueView, StepView
 from paipa_etl.errors import shown
 from paipa_etl.metrics.accounts import Queue, Watch
-from paipa_etl.metrics.plan import NAME, Plan, PlanStep
-from paipa_etl.metrics.watch import (
+from paipa_etl.metrics.observer import (
     CODEC,
     OWN,
     ROOM,
@@ -20,6 +19,7 @@ from paipa_etl.metrics.watch import (
     WAITS,
     Owner,
 )
+from paipa_etl.metrics.plan import NAME, Plan, PlanStep
 from paipa_etl.run.report import Counts, Report, StepCount, StepReport
 
 

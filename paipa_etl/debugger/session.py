@@ -27,8 +27,8 @@ from paipa_etl.debugger.verdict import judge
 from paipa_etl.debugger.view import View, filled
 from paipa_etl.errors import PaipaWarning, describe
 from paipa_etl.metrics.accounts import Watch
+from paipa_etl.metrics.observer import CODEC, OWN, SINK, SOURCE, STORE
 from paipa_etl.metrics.plan import Plan
-from paipa_etl.metrics.watch import CODEC, OWN, SINK, SOURCE, STORE
 from paipa_etl.threads import forks
 from paipa_etl.threads.collector import apart
 from paipa_etl.threads.ticking import Ticking

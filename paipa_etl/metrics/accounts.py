@@ -16,8 +16,7 @@ from typing import Any
 
 from paipa_etl.metrics.looks import Counters, Delays, Look, Memory, ThreadTime, Worker
 from paipa_etl.metrics.meter import Account, Probe, Strand, probed_call
-from paipa_etl.metrics.totals import Total
-from paipa_etl.metrics.watch import (
+from paipa_etl.metrics.observer import (
     ELSE,
     OWN,
     ROLES,
@@ -25,10 +24,11 @@ from paipa_etl.metrics.watch import (
     WAITS,
     Key,
     Measured,
+    Observer,
     Owner,
-    Unwatched,
     Weigh,
 )
+from paipa_etl.metrics.totals import Total
 from paipa_etl.threads import forks
 
 MANY = 64  # threads, from which those that have ended are kept as a sum only
@@ -43,7 +43,7 @@ class Queue:
     taker: Owner
 
 
-class Watch(Unwatched):
+class Watch(Observer):
     """The accounts of one run. Each belongs to one thread; they are added up when looked at.
 
     Keeps some kilobytes for each thread and role; of threads that have ended only their sum,
@@ -100,7 +100,7 @@ class Watch(Unwatched):
         account = self._account(owner, OWN)
         return Worker(account, self.counters, self.memory, self.delays, self._here.thread.time)
 
-    def inside(self, whose: Callable[[Owner], Owner]) -> Unwatched:
+    def inside(self, whose: Callable[[Owner], Owner]) -> Observer:
         return Inside(self, whose)
 
     # What is asked.
@@ -212,7 +212,7 @@ class ThreadAccounts:
     accounts: list[tuple[Key, Account]] = field(default_factory=list)
 
 
-class Inside(Unwatched):
+class Inside(Observer):
     """A run that is part of another: ``whose`` says on whose accounts its own are; no channels."""
 
     def __init__(self, watch: Watch, whose: Callable[[Owner], Owner]) -> None:
@@ -234,7 +234,7 @@ class Inside(Unwatched):
     def section(self, owner: Owner, role: str) -> AbstractContextManager[None]:
         return self._watch.section(self._whose(owner), role)
 
-    def inside(self, whose: Callable[[Owner], Owner]) -> Unwatched:
+    def inside(self, whose: Callable[[Owner], Owner]) -> Observer:
         return Inside(self._watch, lambda owner: self._whose(whose(owner)))
 
     def worker(self, owner: Owner) -> Callable[[float, int], None]:

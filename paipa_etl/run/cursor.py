@@ -21,22 +21,33 @@ from paipa_etl.run.report import Counts
 class Cursor:
     """The record in flight of one thread, counted as it is handed out."""
 
-    counts: Counts
-    policy: ErrorPolicy
-
-    def start_over(self) -> None:
-        """No record is in flight."""
-        self.where: Callable[[], InFlight] = self._where
+    def __init__(
+        self,
+        counts: Counts,
+        policy: ErrorPolicy,
+        where: Callable[[], InFlight] | None = None,
+    ) -> None:
+        self._counts, self._policy = counts, policy
+        self.where = self._where if where is None else where
         """Tells the record in flight of the thread."""
         self.entered = 0
         """How many records were handed to the steps, those of the batch in flight among them."""
         self.batch: Batch | None = None
         self._rest: Iterator[Any] = iter(())
-        self._position = 0
+        self.position = 0
+        """How many records without a block were handed out."""
         self._block: SourceBlock | None = None
         """The block in flight, of which one record after the other is decoded."""
         self._passed_over = 0
         """Raw bytes of the block so far that hold no record."""
+
+    def follow(self, where: Callable[[], InFlight]) -> None:
+        """Have another object tell the record in flight: it hands the records out."""
+        self.where = where
+
+    def leave_batch(self) -> None:
+        """From now on, records have no block: they are known by their order."""
+        self.batch = None
 
     def records(self, batches: Iterable[Batch]) -> Iterator[Any]:
         """The records of batches, one by one, each the record in flight while it is used."""
@@ -53,7 +64,7 @@ class Cursor:
         """Iterate over the raw bytes of a block's records as the records in flight."""
         raws = block.rows.raws
         count = len(raws)
-        self.counts.read += count
+        self._counts.read += count
         self.entered += count
         self.batch = Batch(block.places, None, raws, range(count), count)
         self._block, self._passed_over, self._rest = block, 0, iter(raws)
@@ -64,17 +75,18 @@ class Cursor:
         assert self._block is not None
         self._passed_over += 1
         self._block.count -= 1
-        self.counts.read -= 1
+        self._counts.read -= 1
         self.entered -= 1
 
     def bad_record(self, error: BadRecord, raw: bytes) -> None:
         """The record in flight cannot be decoded: raise, or count it as bad."""
-        self.counts.read -= 1
+        self._counts.read -= 1
         self.entered -= 1
-        self.policy.decide(Failure(error, "", self.where().place, raw))
-        self.counts.bad += 1
+        self._policy.decide(Failure(error, "", self.where().place, raw))
+        self._counts.bad += 1
 
-    def _unread(self) -> int:
+    def unread(self) -> int:
+        """How many records of the batch in flight were not handed out yet."""
         return length_hint(self._rest)
 
     def handed(self) -> int:
@@ -85,7 +97,7 @@ class Cursor:
     def index(self) -> int:
         """The place of the record in flight among those of its block, or of its source."""
         if self.batch is None:
-            return self._position - 1
+            return self.position - 1
         return self.batch.indices[self._at] - self._passed_over
 
     @property
@@ -100,5 +112,5 @@ class Cursor:
 
     def _where(self) -> InFlight:
         if self.batch is None:
-            return InFlight(Place(self._position))
+            return InFlight(Place(self.position))
         return InFlight(self.batch.places.of(self.index), self.raw)

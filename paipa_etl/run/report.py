@@ -48,6 +48,10 @@ class StepCount:
         """The counts of the step, of which these may be one worker's."""
         return self._whole or self
 
+    def report_taken(self, taken: Callable[[], int]) -> None:
+        """Say who knows how many records reached the step."""
+        self.taken = taken
+
     def part(self) -> StepCount:
         """The counts of one worker of the step."""
         part = StepCount(self.name, self.opaque, _whole=self)
@@ -102,6 +106,23 @@ class Counts:
     """How many records reached the sink, where a channel stands before it."""
     bytes_in: Callable[[], int] = lambda: 0
     bytes_out: int = 0
+
+    def report_unread(self, unread: Callable[[], int]) -> None:
+        """Say who knows how many records of the batch in flight were not handed on yet."""
+        self.unread = unread
+
+    def report_taken(self, taken: Callable[[], int]) -> None:
+        """Say who knows how many records reached the sink."""
+        self.taken = taken
+
+    def report_bytes_in(self, bytes_in: Callable[[], int]) -> None:
+        """Say who knows how many bytes were read."""
+        self.bytes_in = bytes_in
+
+    def tallied(self, records: Iterator[Any]) -> Iterator[Any]:
+        """Count records as somebody takes them, where no sink does."""
+        self.tally = Tally(records)
+        return self.tally
 
     def out(self) -> int:
         """The records that were written or taken."""

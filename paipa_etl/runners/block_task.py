@@ -14,7 +14,7 @@ from itertools import chain
 from typing import Any
 
 from paipa_etl.errors import BadRecord
-from paipa_etl.metrics.watch import SOURCE
+from paipa_etl.metrics.observer import SOURCE
 from paipa_etl.optimizer.fuse import BlockTask
 from paipa_etl.records.batch import Kept
 from paipa_etl.records.blocks import BLOCK, NoRecord
@@ -46,7 +46,7 @@ class BoundTask:
                 flows.append(_flow_of(step, count, run))
             else:
                 function = stack.enter_context(step.ready(run, count))
-                call = run.watch.call(step.call(function, count), count, GONE)
+                call = run.observer.call(step.call(function, count), count, GONE)
                 calls.append((call, count))
         self._flows = flows
         self._call, self._last = _composed(calls, run)
@@ -75,7 +75,7 @@ class BoundTask:
             return
         decode = self._decoder_of(block)
         call = self._compared if block.copies else self._call
-        for raw in self._run.enter_rows(block):
+        for raw in self._run.cursor.enter_rows(block):
             try:
                 record = decode(raw)
             except Exception:
@@ -128,14 +128,14 @@ class BoundTask:
             after=encoding.terminator if block.copies else b"",
             gone=GONE,
         )
-        rows = self._run.enter_rows(block)
+        rows = self._run.cursor.enter_rows(block)
         first = self._compared if block.copies else self._call
         while fill(functions, rows, builder, first):
             yield builder.take()
             first = self._call
 
     def _decoder_of(self, block: SourceBlock) -> Call:
-        return self._run.watch.call(block.rows.decode, SOURCE, GONE)
+        return self._run.observer.call(block.rows.decode, SOURCE, GONE)
 
     def _decoded(self, block: SourceBlock, raw: bytes) -> Any:
         """A record that the fast decoder refused; ``GONE`` where there is none, or a bad one."""
@@ -143,9 +143,9 @@ class BoundTask:
         try:
             return block.origin.decoder.decode(raw)
         except NoRecord:
-            run.pass_over()
+            run.cursor.pass_over()
         except BadRecord as error:
-            run.bad_record(error, raw)
+            run.cursor.bad_record(error, raw)
         return GONE
 
     def _failed(self, error: Exception) -> None:
@@ -163,7 +163,7 @@ def _flow_of(
     step: FunctionStep, count: StepCount, run: Run
 ) -> Callable[[Iterator[Any]], Iterator[Any]]:
     bound = step.bind(run, count)
-    return lambda records: run.watch.timed(bound(records), count)
+    return lambda records: run.observer.timed(bound(records), count)
 
 
 def _composed(calls: list[tuple[Call, StepCount]], run: Run) -> tuple[Call, StepCount | None]:

@@ -6,7 +6,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from paipa_etl.metrics.watch import SINK
+from paipa_etl.metrics.observer import SINK
 from paipa_etl.run import Run
 from paipa_etl.sinks import OpenSink, Sink
 from paipa_etl.sources import Source
@@ -38,19 +38,20 @@ def carry_out(core: Core, source: Source, steps: tuple[Step, ...], sink: Sink, r
     it has begun: an interrupt that comes meanwhile is raised behind it, and takes nothing back.
     Raises what failed first, as itself.
     """
-    run.background, run.carried_out = run.threads, True
-    run.watch.lane(SINK)
+    run = run.for_output()
+    run.observer.lane(SINK)
     with run.in_one_process(), closing_clients(run):
         output = sink.open(run)
+        run = run.showing(output.show)
         try:
             # Of what is published whole or not at all, nothing before a failure is of any use.
             core.fill(output, source, steps, run, at_once=not output.live)
             run.before_commit()
             output.prepare()
-            with run.publishing():
+            with run.publication.publishing():
                 output.commit()
         except BaseException as error:
-            if not run.published:
+            if not run.publication.is_done:
                 output.abort(error)
             raise
 

@@ -11,14 +11,15 @@ from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager, closing
 from typing import TYPE_CHECKING, Any
 
-from paipa_etl.metrics.meter import Tally
-from paipa_etl.metrics.watch import SINK, SOURCE
+from paipa_etl.metrics.observer import SINK, SOURCE
 from paipa_etl.optimizer.fuse import BlockTask, fuse
 from paipa_etl.optimizer.ways import Way, way_of
 from paipa_etl.records.batch import Batch, Kept
 from paipa_etl.records.blocks import BLOCK
 from paipa_etl.records.places import SourceBlock, no_records
 from paipa_etl.run import Run, close
+from paipa_etl.run.failure_list import FailureList
+from paipa_etl.run.report import Counts, StepCount
 from paipa_etl.sinks import OpenSink
 from paipa_etl.sinks.files import OpenFile
 from paipa_etl.sources import Source, ending
@@ -46,7 +47,7 @@ def records(
     with run.in_one_process(), CleanupStack() as stack:
         if watching is not None:
             stack.enter_context(watching)
-            run.watch.lane(SINK)
+            run.observer.lane(SINK)
         stack.enter_context(ending(source, run))
         stack.callback(lambda: run.over())  # of the run that is the last part then
         flow: Iterator[Any]
@@ -55,22 +56,34 @@ def records(
             blocks = _blocks(source, run, stack)
             flow = _bind(task, run, stack).records(blocks)
         else:
-            flow = run.watch.timed(source.records(run), SOURCE)
+            flow = run.observer.timed(source.records(run), SOURCE)
         stack.callback(close, flow)
         for step in steps:
             count = run.counts.add_step(str(step))
             if isinstance(step, Threaded):
-                inner = run.behind()
-                flow = step.bind(inner, count)(flow)
-                run = inner.behind()
-                run.where = inner.where
+                flow, run = _threads_among_generators(step, flow, run, count)
             else:
                 flow = step.bind(run, count)(flow)
-            flow = run.watch.timed(flow, count)
+            flow = run.observer.timed(flow, count)
             stack.callback(close, flow)
         if watching is not None:
-            flow = run.counts.tally = Tally(flow)
+            flow = run.counts.tallied(flow)
         yield from flow
+
+
+def _threads_among_generators(
+    step: Threaded, flow: Iterator[Any], run: Run, count: StepCount
+) -> tuple[Iterator[Any], Run]:
+    """The records that leave ``steps.threaded``, and the run for what stands behind it."""
+    observer = run.observer.inside(lambda _: count)
+    inner = run.behind(counts=Counts(), failures=FailureList(), observer=observer)
+    behind = inner.behind(
+        counts=run.counts,
+        failures=run.failures,
+        observer=run.observer,
+        where=inner.cursor.where,
+    )
+    return step.bind(inner, count)(flow), behind
 
 
 def fill(
@@ -102,11 +115,11 @@ def _copy(output: OpenFile, source: FileSource, steps: tuple[Step, ...], run: Ru
     with CleanupStack() as stack:
         stack.callback(run.over)
         batches = source.batches(run, False, output.encoding.copies)
-        flow: Iterator[Batch] = run.watch.timed(batches, SOURCE, weigh=len)
+        flow: Iterator[Batch] = run.observer.timed(batches, SOURCE, weigh=len)
         stack.callback(close, flow)
         for step in steps:
             count = run.counts.add_step(str(step))
-            flow = run.watch.timed(step.bind_batches(run, count)(flow), count, weigh=len)
+            flow = run.observer.timed(step.bind_batches(run, count)(flow), count, weigh=len)
             stack.callback(close, flow)
         for batch in flow:
             output.write_batch(batch)
@@ -133,7 +146,7 @@ def _write_kept(output: OpenFile, source: FileSource, steps: tuple[Step, ...], r
         stack.callback(close, flow)
         for step in rest:
             count = run.counts.add_step(str(step))
-            flow = run.watch.timed(step.bind_kept(run, count)(flow), count)
+            flow = run.observer.timed(step.bind_kept(run, count)(flow), count)
             stack.callback(close, flow)
         output.write_kept(flow)
 
@@ -148,6 +161,6 @@ def _blocks(
     source: FileSource, run: Run, stack: CleanupStack, copies: Copies = copies_nothing
 ) -> Iterator[SourceBlock]:
     """The blocks of a source, closed when the stack is left."""
-    blocks = run.watch.timed(source.blocks(run, BLOCK, copies), SOURCE, weigh=no_records)
+    blocks = run.observer.timed(source.blocks(run, BLOCK, copies), SOURCE, weigh=no_records)
     stack.callback(close, blocks)
     return blocks

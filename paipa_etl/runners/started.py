@@ -68,7 +68,7 @@ class StartedRun:
         Raises ``TimeoutError`` when it is not over after so many seconds.
         """
         join(self._thread, timeout)
-        if self._run.stop.is_foreign:
+        if self._run.stops.run.is_foreign:
             raise ForkedChild("this run", self._run.process)
         if self._thread.is_alive():
             raise TimeoutError(f"the run is not over after {timeout:g} s")
@@ -85,7 +85,7 @@ class StartedRun:
         """
         if self._source is not None:
             self._source.stop(self._run)
-        self._run.reading_stop.set()
+        self._run.stops.reading.set()
 
     def abort(self) -> None:
         """End it now: nothing is published."""
@@ -102,7 +102,7 @@ class StartedRun:
         traceback: TracebackType | None,
     ) -> None:
         if error is None:
-            self._run.finishing.set()
+            self._run.stops.finishing.set()
             self.wait()
             return
         self.abort()
@@ -127,7 +127,7 @@ async def records_in_loop(
     records: Callable[[Run], Generator[Any, None, None]], run: Run
 ) -> AsyncGenerator[Any, None]:
     """The records of a run, for an event loop: a thread pulls them, at most 1,024 ahead."""
-    channel = forks.own(BatchChannel(run.share(MAX_BYTES), AHEAD))
+    channel = forks.own(BatchChannel(run.budget.share(MAX_BYTES), AHEAD))
 
     def pull(run: Run) -> Report:
         failure: BaseException | None = None

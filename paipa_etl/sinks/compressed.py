@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from paipa_etl.codecs.members import Compressor
-from paipa_etl.metrics.watch import CODEC, SINK, STORE
+from paipa_etl.metrics.observer import CODEC, SINK, STORE
 from paipa_etl.run import Run
 from paipa_etl.sinks import Target
 
@@ -16,7 +16,7 @@ class Encoded:
 
     def write(self, data: bytes | bytearray) -> None:
         """Compress and write."""
-        with self._run.watch.section(SINK, CODEC):
+        with self._run.observer.section(SINK, CODEC):
             self._out(self._compressor.compress(data) if self._compressor else data)
 
     def pause(self) -> None:
@@ -27,11 +27,11 @@ class Encoded:
     def finish(self) -> None:
         """Write the codec's end."""
         if self._compressor:
-            with self._run.watch.section(SINK, CODEC):
+            with self._run.observer.section(SINK, CODEC):
                 self._out(self._compressor.finish())
 
     def _out(self, data: bytes | bytearray) -> None:
         if data:
-            with self._run.watch.section(SINK, STORE):
+            with self._run.observer.section(SINK, STORE):
                 self._target.write(data)
             self._run.counts.bytes_out += len(data)

@@ -74,12 +74,12 @@ class Encoding:
     def add(self, record: Any) -> int:
         """Encode one record; returns how many bytes wait to be taken."""
         if not self.is_settled:
-            self._add_to_sample(Sampled(record, *self._run.where()))
+            self._add_to_sample(Sampled(record, *self._run.cursor.where()))
             return len(self._out)
         try:
             line = self.encode(record)
         except BadRecord as error:
-            self._fail(error, *self._run.where())
+            self._fail(error, *self._run.cursor.where())
             return len(self._out)
         return self._append(line)
 

@@ -13,10 +13,10 @@ from paipa_etl.codecs import Codec
 from paipa_etl.errors import ForkedChild, OutputError, PlanError
 from paipa_etl.formats import Format, Options
 from paipa_etl.location import LOCAL, Location, parse
-from paipa_etl.metrics.watch import ROOM, SINK, STORE
+from paipa_etl.metrics.observer import ROOM, SINK, STORE
 from paipa_etl.records.batch import Batch, Kept
 from paipa_etl.records.blocks import BLOCK
-from paipa_etl.run import Run
+from paipa_etl.run import Run, new_run
 from paipa_etl.sinks import Sink, Target, store_of
 from paipa_etl.sinks.compressed import Encoded
 from paipa_etl.sinks.encoding import Encoding
@@ -67,10 +67,8 @@ class OpenFile:
         self._output: Encoded | WriteBehind | Disowned = Encoded(self._target, compressor, run)
         slow = compressor is not None or not self._target.cached
         if run.background and slow and not self._target.live:
-            self._output = WriteBehind(self._output, run.abort, run.share(BEHIND))
-            run.watch.channel(self._output.channel, SINK, SINK)
-        if self._target.live:
-            run.idle = self.show
+            self._output = WriteBehind(self._output, run.abort, run.budget.share(BEHIND))
+            run.observer.channel(self._output.channel, SINK, SINK)
         self.encoding = Encoding(sink.output_format, sink.format_options, run)
         self._closed = self._prepared = False
         forks.own(self)
@@ -83,7 +81,7 @@ class OpenFile:
     def write_batch(self, batch: Batch) -> None:
         """Pass on a batch's raw bytes, or its records where they are to be encoded."""
         if not batch.copies:
-            self.write_all(self._run.enter(batch))
+            self.write_all(self._run.cursor.enter(batch))
             return
         self._flush()
         self._write(self.encoding.framed(batch.raw(self.encoding.terminator)), len(batch))
@@ -122,12 +120,14 @@ class OpenFile:
     def _write(self, data: bytes | bytearray, count: int) -> None:
         if not data:
             return
-        with self._run.watch.section(SINK, ROOM):
+        with self._run.observer.section(SINK, ROOM):
             self._output.write(data)
         self._run.counts.written += count
 
     def show(self) -> None:
-        """Have everything that was written seen by readers of a live output."""
+        """Have everything that was written seen by readers, where the output is live."""
+        if not self._target.live:
+            return
         self.encoding.show()
         self._flush()
         self._output.pause()
@@ -136,11 +136,11 @@ class OpenFile:
         """Have the whole output at its store, so that only publishing it is left."""
         self._closed = True
         self._write(*self.encoding.finish())
-        with self._run.watch.section(SINK, ROOM):
+        with self._run.observer.section(SINK, ROOM):
             self._output.finish()
         prepare = getattr(self._target, "prepare", None)
         if prepare is not None:
-            with self._run.watch.section(SINK, STORE):
+            with self._run.observer.section(SINK, STORE):
                 prepare()
         self._prepared = True
 
@@ -148,17 +148,17 @@ class OpenFile:
         """Publish the whole output."""
         if not self._prepared:
             self.prepare()
-        with self._run.watch.section(SINK, STORE):
+        with self._run.observer.section(SINK, STORE):
             self._target.commit()
 
     def publish(self) -> None:
         """The end of a sink that is used alone: all of it is published, or nothing."""
         try:
             self.prepare()
-            with self._run.publishing():
+            with self._run.publication.publishing():
                 self.commit()
         except BaseException as failure:
-            if not self._run.published:
+            if not self._run.publication.is_done:
                 self.abort(failure)
             raise
 
@@ -171,7 +171,7 @@ class OpenFile:
                 with suppress(OutputError, BrokenPipeError, Stopped):
                     self._show_the_cut()
         finally:
-            surely(self._run.aborted.set)
+            surely(self._run.stops.output.set)
             if isinstance(self._output, WriteBehind):
                 self._output.abort()
             with put_off():
@@ -240,7 +240,7 @@ class FileSink(Sink):
     def __enter__(self) -> OpenFile:
         if self._opened:
             raise PlanError(f"{self.location} is open already")
-        self._opened.append(self.open(Run()))
+        self._opened.append(self.open(new_run()))
         return self._opened[0]
 
     def __exit__(

@@ -47,7 +47,7 @@ def open_local(location: Location, clobber: bool, run: Run, options: StoreOption
     if stat.S_ISDIR(mode):
         raise OutputError(f"{location}: is a directory; name a file in it")
     if not stat.S_ISREG(mode):
-        return LiveTarget(location, _open_live(location, path), run.aborted)
+        return LiveTarget(location, _open_live(location, path), run.stops.output)
     if is_foreign:
         problem = "is a descriptor of another process, on a regular file that it may be writing"
         raise PlanError(f"{location}: {problem}; name the file itself to replace it")

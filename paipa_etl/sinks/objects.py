@@ -168,7 +168,7 @@ def open_object(location: Location, clobber: bool, run: Run, options: StoreOptio
     if is_codec_over_nonblocking(location.file):
         problem = "compresses into a non-blocking file, which it cannot wait for"
         raise PlanError(f'{location} {problem}: give that file itself, with to="jsonl.gz"')
-    return ObjectTarget(location, run.aborted)
+    return ObjectTarget(location, run.stops.output)
 
 
 def open_bytes(location: Location, clobber: bool, run: Run, options: StoreOptions) -> Target:

@@ -28,7 +28,7 @@ class ProtocolTarget:
         self._file_object: Any = None
         self._begun = False
         check_words(location, options, ProtocolFile.words)
-        self._attempts = Attempts(location, options, run.clients, run.aborted, OutputError)
+        self._attempts = Attempts(location, options, run.clients, run.stops.output, OutputError)
         self._file = ProtocolFile(location, options, run.clients)
         self._temporary = f"{self._file.path}.{os.urandom(8).hex()}.paipa-tmp"
         self._clobber, self._location = clobber, location

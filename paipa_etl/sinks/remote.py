@@ -12,7 +12,8 @@ from typing import Any
 
 from paipa_etl.errors import OutputError, PaipaWarning, PlanError
 from paipa_etl.location import Location
-from paipa_etl.run import PARTS, Run
+from paipa_etl.run import Run
+from paipa_etl.run.budget import PARTS
 from paipa_etl.run.clients import Clients
 from paipa_etl.sinks import Target, WriteStore, register
 from paipa_etl.stores import StoreOptions
@@ -60,8 +61,8 @@ class UploadTarget:
         options: StoreOptions,
     ) -> None:
         self._location, self._writer, self._clobber = location, writer, clobber
-        self._stop, self._options, self._clients = run.aborted, options, run.clients
-        share = run.share(PARTS)
+        self._stop, self._options, self._clients = run.stops.output, options, run.clients
+        share = run.budget.share(PARTS)
         usual = min(writer.part_size, share // 2) // ROUND * ROUND
         self._first = max(writer.least_part, usual)
         self._parallel = min(writer.parallel, share // self._first - 1 if run.background else 0)

@@ -60,7 +60,7 @@ def open_descriptor(location: Location, number: int, run: Run) -> Target:
         descriptor = borrowed(number, writing=True)
     except OSError as error:
         raise OutputError(f"{location}: {error.strerror}") from error
-    return LiveTarget(location, descriptor, run.aborted)
+    return LiveTarget(location, descriptor, run.stops.output)
 
 
 def open_standard(location: Location, clobber: bool, run: Run, options: StoreOptions) -> Target:

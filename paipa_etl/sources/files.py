@@ -20,7 +20,7 @@ from paipa_etl.errors import BadRecord, DamagedInput, PaipaWarning, PlanError
 from paipa_etl.failures import Failure
 from paipa_etl.formats import Context, Format, Options
 from paipa_etl.location import LOCAL, Location
-from paipa_etl.metrics.watch import CODEC, SOURCE, STORE, WAITS
+from paipa_etl.metrics.observer import CODEC, SOURCE, STORE, WAITS
 from paipa_etl.records.batch import Batch, decoded, validated
 from paipa_etl.records.blocks import BLOCK, DECODED_BLOCK, MAX_RECORD, Limits
 from paipa_etl.records.places import Origin, SourceBlock
@@ -117,10 +117,10 @@ class FileSource(Source):
         self._use_once()
         pieces: Any = self._pieces(run)
         if self.read_ahead or (run.background and self.needs_reading_thread):
-            channel: Channel[Piece] = Channel(run.share(AHEAD))
-            run.watch.channel(channel, SOURCE, SOURCE)
-            pieces = read_ahead(pieces, size_of_piece, run.reading_stop, channel, run.end)
-            pieces = run.watch.timed(pieces, SOURCE, WAITS)
+            channel: Channel[Piece] = Channel(run.budget.share(AHEAD))
+            run.observer.channel(channel, SOURCE, SOURCE)
+            pieces = read_ahead(pieces, size_of_piece, run.stops.reading, channel, run.end)
+            pieces = run.observer.timed(pieces, SOURCE, WAITS)
         with run.reading(), closing(pieces):
             for source, group in groupby(pieces, attrgetter("source")):
                 yield from self._blocks_of(source, group, run, size, copies)
@@ -144,7 +144,7 @@ class FileSource(Source):
     def records(self, run: Run) -> Iterator[Any]:
         """The records, one by one."""
         with closing(self.batches(run, reads=True)) as batches:
-            yield from run.records(batches)
+            yield from run.cursor.records(batches)
 
     def _use_once(self) -> None:
         once = [place for place in self.locations if self._store(place).once(place)]
@@ -194,15 +194,15 @@ class FileSource(Source):
     def _pieces(self, run: Run) -> Generator[Piece, None, None]:
         """Decoded bytes of every input, each piece with the input that it is from."""
         read = _Tally()
-        run.counts.bytes_in = lambda: read.total
-        stop = run.reading_stop
+        run.counts.report_bytes_in(lambda: read.total)
+        stop = run.stops.reading
         with closing(in_turn(self.entries(run), partial(self._open, run), run)) as inputs:
             for location, raw in inputs:
                 source = Input(location)
                 try:
-                    raw = run.watch.timed(_counted(raw, read, stop), SOURCE, STORE)
+                    raw = run.observer.timed(_counted(raw, read, stop), SOURCE, STORE)
                     decoded = self._decoded(location, raw)
-                    for data, restarts in run.watch.timed(decoded, SOURCE, CODEC):
+                    for data, restarts in run.observer.timed(decoded, SOURCE, CODEC):
                         yield Piece(source, data, restarts)
                 except DamagedInput as error:
                     raise DamagedInput(error.problem, error.byte, str(source)) from error.__cause__

@@ -12,7 +12,8 @@ from contextlib import closing
 from functools import partial
 
 from paipa_etl.location import Location
-from paipa_etl.run import RANGES, Run
+from paipa_etl.run import Run
+from paipa_etl.run.budget import RANGES
 from paipa_etl.stores.port import Entry
 from paipa_etl.threads.ahead import Ahead
 from paipa_etl.threads.channel import Channel
@@ -52,7 +53,7 @@ def in_turn(
 
 def _close(running: list[Ahead[bytes]], run: Run) -> None:
     if running:
-        run.reading_stop.set()  # nobody takes what they wait for
+        run.stops.reading.set()  # nobody takes what they wait for
     for ahead in running:
         ahead.close()
 
@@ -64,7 +65,7 @@ def _fill(
     run: Run,
 ) -> None:
     """Begin as many inputs as may wait; one that is not known to be small ends the row."""
-    room = run.share(RANGES) - sum(entry.size or 0 for entry, _ in waiting)
+    room = run.budget.share(RANGES) - sum(entry.size or 0 for entry, _ in waiting)
     while len(waiting) < AT_ONCE and room > 0 and (not waiting or waiting[-1][1] is not None):
         entry = next(entries, None)
         if entry is None:
@@ -72,7 +73,7 @@ def _fill(
         small = run.background and entry.size is not None and entry.size <= SMALL
         ahead = None
         if small:
-            opening, stop = opened(entry.location), run.reading_stop
+            opening, stop = opened(entry.location), run.stops.reading
             ahead = Ahead(opening, len, stop, Channel(SMALL + 1), run.end)
             ahead.start()
         waiting.append((entry, ahead))

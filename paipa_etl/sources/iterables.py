@@ -41,7 +41,7 @@ class IterableSource(Source):
         """The records of what is at hand, in batches."""
         sequence: Any = self.iterable
         for start in range(0, len(sequence), AT_ONCE):
-            if run.reading_stop.is_set:
+            if run.stops.reading.is_set:
                 return
             records = list(sequence[start : start + AT_ONCE])
             run.counts.read += len(records)

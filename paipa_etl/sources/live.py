@@ -58,13 +58,13 @@ class Feed(Source):
         """The records, one by one, as they come."""
         if self._reader is not None:
             raise PlanError(f"{self} can be read only once, and was")
-        self._reader = run.stop
+        self._reader = run.stops.run
         forks.own(self._channel)
         finish = self.finish
-        with run.reading(), run.reading_stop.waking(finish), run.finishing.waking(finish):
+        with run.reading(), run.stops.reading.waking(finish), run.stops.finishing.waking(finish):
             prepare()  # for the collector: the channel's lock may be taken by whoever puts
             try:
-                yield from run.counted(self._taken(run), run.stop)
+                yield from run.counted(self._taken(run), run.stops.run)
             finally:
                 apart(self._channel.abandon)
 
@@ -73,13 +73,13 @@ class Feed(Source):
 
         Of a feed that another run reads, a second one has nothing to say.
         """
-        if self._reader in (None, run.stop):
+        if self._reader in (None, run.stops.run):
             self.finish()
 
     def end(self, run: Run) -> None:
         """The run has ended, even if it never began to read: whoever puts is told."""
-        if self._reader in (None, run.stop):
-            self._reader = run.stop
+        if self._reader in (None, run.stops.run):
+            self._reader = run.stops.run
             self._channel.abandon()
 
     def _taken(self, run: Run) -> Generator[Any, None, None]:
@@ -107,7 +107,7 @@ class QueueSource(Source):
     def records(self, run: Run) -> Iterator[Any]:
         """The records, one by one, as they come."""
         wake = self._wake
-        with run.reading(), run.reading_stop.waking(wake), run.finishing.waking(wake):
+        with run.reading(), run.stops.reading.waking(wake), run.stops.finishing.waking(wake):
             yield from run.counted(self._taken(run))
 
     def _taken(self, run: Run) -> Generator[Any, None, None]:
@@ -119,7 +119,7 @@ class QueueSource(Source):
                     if self._is_over(run):
                         return
                     waiting.not_empty.wait(LOOK_UP)  # then a signal is handled
-                if run.reading_stop.is_set:
+                if run.stops.reading.is_set:
                     return
                 record = waiting._get()
                 waiting.not_full.notify()
@@ -128,7 +128,7 @@ class QueueSource(Source):
 
     def _is_over(self, run: Run) -> bool:
         over = getattr(self.queue, "is_shutdown", False)
-        return bool(run.reading_stop.is_set or run.finishing.is_set or over)
+        return bool(run.stops.reading.is_set or run.stops.finishing.is_set or over)
 
     def _wake(self) -> None:
         with self.queue.not_empty:

@@ -36,7 +36,7 @@ def pieces(location: Location, run: Run, options: StoreOptions) -> Generator[byt
         if stat.S_ISREG(mode):
             advise_sequential(descriptor)
         with reading(location):
-            yield from read_pieces(descriptor, run.reading_stop)
+            yield from read_pieces(descriptor, run.stops.reading)
     finally:
         os.close(descriptor)
 

@@ -35,7 +35,7 @@ def pieces(location: Location, run: Run, options: StoreOptions) -> Generator[byt
     body that ends before its last byte is an ``InputError`` too.
     """
     reader = _Reader(location)
-    patience = Patience(location.file, run.reading_stop)
+    patience = Patience(location.file, run.stops.reading)
     while True:
         try:
             piece = reader.read()

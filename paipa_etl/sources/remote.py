@@ -37,10 +37,10 @@ def stream(location: Location, run: Run, options: StoreOptions) -> Bytes:
     """The bytes as smart_open streams them: in one request, which its client may repeat."""
     file = told_as(InputError, location, partial(open_smart, location, "rb", options, run.clients))
     try:
-        with run.reading_stop.waking(waker(file)):
+        with run.stops.reading.waking(waker(file)):
             while piece := told_as(InputError, location, partial(file.read, TRIP)):
                 yield piece
-                if run.reading_stop.is_set:
+                if run.stops.reading.is_set:
                     raise Stopped
     finally:
         apart(partial(_close, file))
@@ -56,7 +56,7 @@ def stat(location: Location, run: Run, options: StoreOptions) -> Entry:
     reader = object_of(location, options, run.clients)
     if reader is None:
         return Entry(location)
-    attempts = Attempts(location, options, run.clients, run.reading_stop, InputError)
+    attempts = Attempts(location, options, run.clients, run.stops.reading, InputError)
     found: Entry = attempts.call(reader.stat)
     return found
 
@@ -69,11 +69,11 @@ def expand(location: Location, run: Run, options: StoreOptions) -> Iterable[Entr
     lister = object_of(location, options, run.clients) if location.is_glob else None
     if lister is None:
         return (Entry(location),)
-    attempts = Attempts(location, options, run.clients, run.reading_stop, InputError)
+    attempts = Attempts(location, options, run.clients, run.stops.reading, InputError)
     itself: Entry | None = attempts.call(partial(found, lister))
     if itself:
         return (itself,)
-    return matching(lister, location, options, run.clients, run.reading_stop)
+    return matching(lister, location, options, run.clients, run.stops.reading)
 
 
 def found(reader: ObjectReader) -> Entry | None:

@@ -31,7 +31,7 @@ def descriptor_pieces(location: Location, number: int, run: Run) -> Generator[by
         descriptor = borrowed(number, writing=False)
     try:
         with reading(location):
-            yield from read_pieces(descriptor, run.reading_stop)
+            yield from read_pieces(descriptor, run.stops.reading)
     finally:
         os.close(descriptor)
 

@@ -40,7 +40,7 @@ def retrying(function: Function, retry: Retry | None, run: Run, count: StepCount
                     raise
             attempt += 1
             count.retried += 1
-            run.clock.wait(delay, run.stop)
+            run.clock.wait(delay, run.stops.run)
 
     return call
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from paipa_etl.errors import PlanError, Skip, never_stop, shown
 from paipa_etl.records.batch import Batch
-from paipa_etl.run import Run, close
+from paipa_etl.run import Run, close, new_run
 from paipa_etl.run.report import StepCount
 from paipa_etl.run.resources import is_plain
 from paipa_etl.threads.collector import apart
@@ -103,7 +103,7 @@ class Step:
 
     def __call__(self, records: Iterable[Any]) -> Iterator[Any]:
         """Use the step alone, as any other callable."""
-        run = Run()
+        run = new_run()
         flow = self.bind(run, run.counts.add_step(str(self)))(run.counted(records))
         return _ended_with(flow, run)
 

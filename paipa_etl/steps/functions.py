@@ -77,7 +77,7 @@ class FunctionStep(Step):
             if is_coroutine_function(function):
                 _begin_loop(run, count)
                 function = partial(_in_loop, run, function)
-            yield retrying(self.at_once(function, run.stop), self.retry, run, count)
+            yield retrying(self.at_once(function, run.stops.run), self.retry, run, count)
 
     def at_once(self, function: Function, stop: Stop) -> Function:
         """The function as one call, which can be made again; the stop ends what it gathers."""
@@ -195,7 +195,7 @@ class Filter(FunctionStep):
                 if batch.copies:
                     watched = compared_once(function, count.name, run)
                     verdict = self._verdict(watched, run, count)
-                yield batch.keep(list(map(verdict, run.enter(batch))))
+                yield batch.keep(list(map(verdict, run.cursor.enter(batch))))
 
     def bind_kept(self, run: Run, count: StepCount) -> Flow:
         return partial(self._kept_flow, run, count)
@@ -206,7 +206,7 @@ class Filter(FunctionStep):
             watched = self._verdict(compared(function, count.name, run), run, count)
             block: object = None
             for kept in flow:
-                first, block = run.batch is not block, run.batch
+                first, block = run.cursor.batch is not block, run.cursor.batch
                 if (watched if first and kept.copies else verdict)(kept.record):
                     yield kept
 

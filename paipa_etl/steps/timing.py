@@ -132,7 +132,7 @@ class Throttle(Step):
         for item in items:
             now = run.clock.now()
             if now < due:
-                run.clock.wait(due - now, run.stop)
+                run.clock.wait(due - now, run.stops.run)
             due = max(due, now) + 1 / self.per_second
             yield item
 

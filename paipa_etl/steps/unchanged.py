@@ -31,7 +31,7 @@ def compared(function: Callable[[Any], Any], name: str, run: Run) -> Callable[[A
         before = form_of(record)
         result = function(record)
         if form_of(record) != before:
-            place, raw = run.where()
+            place, raw = run.cursor.where()
             run.policy.fail(Failure(ChangedRecord(), name, place, raw))
         return result
 

@@ -13,7 +13,8 @@ from itertools import chain
 
 from paipa_etl.errors import InputError
 from paipa_etl.location import Location
-from paipa_etl.run import RANGES, Run
+from paipa_etl.run import Run
+from paipa_etl.run.budget import RANGES
 from paipa_etl.run.clients import Clients
 from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.attempts import Attempts
@@ -35,11 +36,11 @@ def ranged(reader: ObjectReader, location: Location, run: Run, options: StoreOpt
     Raises ``InputError`` where it changes meanwhile, is shorter than promised, or
     cannot be read; ``InputUnavailable`` where that may pass.
     """
-    budget = run.share(RANGES) if run.background else RANGE
+    budget = run.budget.share(RANGES) if run.background else RANGE
     length = min(RANGE, max(budget // 2, SMALL))
     stop = Stop()  # of this input: the run may read others after it
     fetch = Fetch(reader, location, options, run.clients, stop)
-    with run.reading_stop.waking(stop.set), CleanupStack() as stack:
+    with run.stops.reading.waking(stop.set), CleanupStack() as stack:
         body = fetch.first(length)
         stack.callback(body.close)
         size = fetch.size

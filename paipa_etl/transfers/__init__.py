@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from paipa_etl.errors import (
 from paipa_etl.location import LOCAL, Location
 from paipa_etl.metrics.plan import Plan
 from paipa_etl.pipeline import Pipeline, watch_of
+from paipa_etl.run import nothing
 from paipa_etl.run.report import Report
 from paipa_etl.sinks.files import FileSink
 from paipa_etl.sources import store_of
@@ -123,11 +124,11 @@ class Transfers:
         self._memory = max(plan.max_memory // transfers, 1)
         step = steps.map(self.transfer, workers=transfers, ordered=False, queue=max(transfers, 2))
         self._outer = Pipeline(IterableSource(self._jobs()), [step])
-        self._run, self._watch = self._outer.new_run(), watch_of(debugger)
+        self._run = self._outer.new_run(must_finish=lambda: self.is_going_on)
+        self._watch = watch_of(debugger)
         hidden = 1 if plan.steps else 0  # what every run of ours has before the plan's own steps
         self._together = Together(self._watch, map(str, plan.expanded()), hidden)
         self._transfers = transfers
-        self._run.must_finish = lambda: self.is_publishing
         self.report, self._lock, self._heard = TransferReport(), forks.lock(), heard
         self._ending = flatten_steps(steps.tap(self._check_end))[0]
         self._planned: set[int] = set()
@@ -151,12 +152,12 @@ class Transfers:
         return self.report
 
     @property
-    def is_publishing(self) -> bool:
+    def is_going_on(self) -> bool:
         """Whether an output is being published at this moment."""
-        return self._together.is_publishing
+        return self._together.is_going_on
 
     @property
-    def is_settled(self) -> bool:
+    def has_begun(self) -> bool:
         """Whether every transfer has ended or publishes: an interrupt changes nothing any more."""
         report = self.report
         ended = report.transferred + report.failed + report.already_done
@@ -236,7 +237,7 @@ class Transfers:
         self._tell(transferred=1)
 
     def _may_go_on(self, error: Exception) -> bool:
-        return not self._run.stop.is_set and not isinstance(error, (PlanError, MemoryError))
+        return not self._run.stops.run.is_set and not isinstance(error, (PlanError, MemoryError))
 
     def _carry_out(self, job: Job) -> Report:
         found = replace(job.entry.location, literal=True)  # it may be gone when its turn comes
@@ -251,13 +252,15 @@ class Transfers:
             sink=replace(self._sink, location=job.target, _opened=[]),
             max_memory=self._memory,
         )
-        run = plan.new_run(clients=self._run.clients, threads=self._memory >= FULL)
-        if self._skip_done:
-            run.before_commit = lambda: self._check_unchanged(job)
+        run = plan.new_run(
+            clients=self._run.clients,
+            threads=self._memory >= FULL,
+            before_commit=partial(self._check_unchanged, job) if self._skip_done else nothing,
+        )
         if job.target.scheme == LOCAL:
             self._template.check_real(job.target)
             os.makedirs(os.path.dirname(job.target.target) or ".", exist_ok=True)
-        with self._run.stop.waking(run.abort):
+        with self._run.stops.run.waking(run.abort):
             try:
                 return self._together.carry_out(run, plan.run)
             except (BadRecord, DamagedInput) as error:  # half of what was, half of what is
@@ -266,7 +269,7 @@ class Transfers:
 
     def _check_end(self, record: Any) -> None:
         """Between two records: a run in a worker is not interrupted, as one in the main thread."""
-        if self._run.stop.is_set:
+        if self._run.stops.run.is_set:
             raise Stopped
 
     def _is_done(self, job: Job) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 
-from paipa_etl.metrics.watch import ELSE, SINK, Owner, Unwatched
+from paipa_etl.metrics.observer import ELSE, SINK, Observer, Owner
 from paipa_etl.run import Run
 from paipa_etl.run.report import Counts, Report, StepCount, StepReport
 from paipa_etl.threads import forks
@@ -18,7 +18,7 @@ class Together:
     ``steps`` are the names of the plan's; ``hidden``, how many the runs have before them.
     """
 
-    def __init__(self, watch: Unwatched, steps: Iterable[str], hidden: int) -> None:
+    def __init__(self, watch: Observer, steps: Iterable[str], hidden: int) -> None:
         self._watch, self._hidden = watch, hidden
         self._steps = [StepCount(name) for name in steps]
         self._ended = Report(steps=[StepReport(step.name, 0, 0, False) for step in self._steps])
@@ -28,7 +28,7 @@ class Together:
 
     def carry_out(self, run: Run, action: Callable[[Run], Report]) -> Report:
         """One of the runs, in this thread; of one that fails, nothing was published."""
-        run.watch = self._watch.inside(partial(self._whose, run))
+        run = replace(run, observer=self._watch.inside(partial(self._whose, run)))
         with self._lock:
             self._runs.append(run)
         report: Report | None = None
@@ -70,14 +70,14 @@ class Together:
             total.opaque = step.opaque
 
     @property
-    def is_publishing(self) -> bool:
+    def is_going_on(self) -> bool:
         """Whether one of the runs publishes its output at this moment."""
-        return any(run.is_publishing for run in tuple(self._runs))
+        return any(run.publication.is_going_on for run in tuple(self._runs))
 
     @property
     def settled(self) -> int:
         """How many of the runs that go on have begun to publish. A signal handler may ask."""
-        return sum(run.is_settled for run in tuple(self._runs))
+        return sum(run.publication.has_begun for run in tuple(self._runs))
 
     def report(self) -> Report:
         """The sums of all that was done so far."""

@@ -12,7 +12,7 @@ from paipa_etl.optimizer.fuse import BlockTask
 from paipa_etl.records.batch import decoded
 from paipa_etl.records.blocks import Block
 from paipa_etl.records.places import Origin, SourceBlock
-from paipa_etl.run import Run
+from paipa_etl.run import new_run
 from paipa_etl.run.report import Counts
 from paipa_etl.runners.block_task import BoundTask
 
@@ -39,7 +39,7 @@ class Done(NamedTuple):
 def done(work: Work) -> Done:
     """Decode the blocks, and carry the task out on them."""
     batches = [decoded(given) for given in given_of(work)]
-    run = Run("skip")
+    run = new_run("skip")
     with ExitStack() as stack:
         stack.callback(run.over)
         task = BoundTask(work.task, run, stack)

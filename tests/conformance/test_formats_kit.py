@@ -20,7 +20,7 @@ from paipa_etl.optimizer.fuse import BlockTask, fuse
 from paipa_etl.records.batch import decoded, validated
 from paipa_etl.records.blocks import BLOCK, Block, Limits
 from paipa_etl.records.places import SourceBlock
-from paipa_etl.run import Run
+from paipa_etl.run import new_run
 from paipa_etl.run.report import Counts, report_of
 from paipa_etl.sources.files import FileSource
 from paipa_etl.steps.contract import flatten_steps
@@ -76,7 +76,7 @@ def given_blocks(format: Format, pieces: list[bytes], size: int) -> Iterator[Sou
     """Blocks as a runner gets them, each with its records counted before the next is cut."""
     source = read(Pieces(pieces), from_=format.name).source
     assert isinstance(source, FileSource)
-    run = Run()
+    run = new_run()
     try:
         yield from (given for given in source.blocks(run, size) if given.block.data)
     finally:

@@ -17,7 +17,7 @@ import pytest
 from paipa_etl_example.every import Every
 
 from paipa_etl import BadRecord, Pipeline, formats, read, runners, steps, write
-from paipa_etl.run import Run
+from paipa_etl.run import new_run
 from paipa_etl.run.report import Report
 from paipa_etl.runners import serial, threaded
 from paipa_etl.runners.commit import Core, carry_out
@@ -106,7 +106,7 @@ def counts(report: Report) -> dict[str, int]:
 
 def carried_out(plan: Plan, core: Core, source: str, sink: Any, on_error: str = "fail") -> Report:
     pipeline = Pipeline(read(source), sink=sink)
-    run = Run(on_error)
+    run = new_run(on_error)
     made = steps_of(plan, core)
     assert pipeline.sink is not None
     carry_out(core, pipeline.source, made, pipeline.sink, run)
@@ -153,11 +153,11 @@ def test_records_come_one_by_one_and_what_was_begun_ends_with_the_taking(
     core: Core, plan: Plan, tmp_path: Path
 ) -> None:
     source = read(numbers_in(tmp_path)).source
-    run = Run("skip")
+    run = new_run("skip")
     flow = core.records(source, steps_of(plan, core), run)
     assert [next(flow) for _ in range(20)] == plan.records[:20]
     flow.close()  # conftest looks for threads and descriptors
-    run = Run("skip")
+    run = new_run("skip")
     assert list(core.records(source, steps_of(plan, core), run)) == plan.records
 
 
@@ -175,7 +175,9 @@ def test_a_failure_names_its_record_and_publishes_nothing(core: Core, tmp_path: 
     assert target.read_text() == "before"
     found: list[int] = []
     with pytest.raises(ZeroDivisionError):
-        found.extend(core.records(read(source).source, steps_of(PLANS["a failure"], core), Run()))
+        found.extend(
+            core.records(read(source).source, steps_of(PLANS["a failure"], core), new_run())
+        )
     assert found == [*range(100)]
 
 
@@ -190,7 +192,7 @@ def test_bad_records_of_every_format_are_skipped_with_their_places(
     source, target = tmp_path / "in", tmp_path / "out"
     source.write_bytes(sample.bytes_of(rows))
     pipeline = Pipeline(read(source, from_=name), sink=write(target, to=name))
-    run = Run("skip")
+    run = new_run("skip")
     step = steps.map(lambda record: record, **({"workers": 2} if core is threaded else {}))
     assert pipeline.sink is not None
     carry_out(core, pipeline.source, (step,), pipeline.sink, run)
@@ -201,7 +203,7 @@ def test_bad_records_of_every_format_are_skipped_with_their_places(
     number, line = len(sample.records) + 1, before.count(b"\n") + 1
     where = f"record {number} of {source} (line {line}, byte {len(before)}): "
     assert report.errors[0].startswith(where)
-    run = Run()
+    run = new_run()
     with pytest.raises(BadRecord) as caught:
         list(core.records(pipeline.source, (step,), run))
     assert str(caught.value).startswith(where)

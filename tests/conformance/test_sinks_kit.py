@@ -14,7 +14,7 @@ import servers
 
 from paipa_etl import DamagedInput, Pipeline, PlanError, codecs, read, sinks, sources, steps, write
 from paipa_etl.location import BYTES, OBJECT, STANDARD, Location, parse
-from paipa_etl.run import Run
+from paipa_etl.run import new_run
 from paipa_etl.sinks import Sink
 from paipa_etl.sinks.discard import Discard
 from paipa_etl.sinks.files import FileSink
@@ -144,7 +144,7 @@ def test_a_failure_leaves_what_was_there(
 def test_an_aborted_sink_leaves_what_was_there_and_a_closed_one_takes_nothing(
     output: Output,
 ) -> None:
-    run = Run()
+    run = new_run()
     opened = write(output.target).open(run)
     opened.write_all(RECORDS)
     opened.abort(KeyError())
@@ -156,7 +156,7 @@ def test_an_aborted_sink_leaves_what_was_there_and_a_closed_one_takes_nothing(
 
 
 def test_what_is_prepared_can_still_be_aborted(output: Output) -> None:
-    run = Run()
+    run = new_run()
     opened = write(output.target).open(run)
     opened.write_all(RECORDS)
     opened.prepare()

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from paipa_etl import (
     write,
 )
 from paipa_etl.location import BYTES, OBJECT, STANDARD, parse
-from paipa_etl.run import Run
+from paipa_etl.run import new_run
 from paipa_etl.run.clients import Clients
 from paipa_etl.sources.files import FileSource
 from paipa_etl.stores.ranged import RANGE
@@ -113,7 +114,7 @@ def copied(place: Place, name: str, target: Any) -> Any:
 
 def content(place: Place, name: str) -> bytes:
     """All bytes of an object, as our reader gives them."""
-    run = Run()
+    run = new_run()
     source: FileSource = read(place.url(name), **place.options).source
     (entry,) = source.entries(run)
     try:
@@ -142,8 +143,7 @@ def test_any_size_is_read_whole_and_in_order(place: Place, size: int) -> None:
 def test_any_size_is_written_whole(place: Place, size: int) -> None:
     pieces = [BIG[at : min(at + 700_000, size)] for at in range(0, size, 700_000)]
     sink = write(place.url("written.bin"), to="txt", **place.options)
-    run = Run()
-    run.background = True
+    run = replace(new_run(), background=True)
     target = sink.open(run)._target
     for piece in pieces:
         target.write(piece)
@@ -180,7 +180,7 @@ def test_1200_keys_are_listed_sorted_and_their_sizes_told(place: Place) -> None:
         assert len([*pool.map(lambda n: place.put(f"many/{n:04}.txt", b"%d\n" % n), range(count))])
     place.put("many/deeper/no.txt", b"no\n")
     place.put("many/other.csv", b"no\n")
-    run = Run()
+    run = new_run()
     source: FileSource = read(place.url("many/*.txt"), **place.options).source
     found = [*source.entries(run)]
     assert [entry.location.name for entry in found] == [f"{n:04}.txt" for n in range(count)]

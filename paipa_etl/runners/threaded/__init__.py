@@ -12,10 +12,10 @@ from contextlib import closing
 from functools import partial
 from typing import Any
 
-from paipa_etl.metrics.watch import SOURCE, Owner
+from paipa_etl.metrics.observer import SOURCE, Owner
 from paipa_etl.records.batch import NUMBERED, Batch, size_of
 from paipa_etl.records.channel import MAX_BYTES, BatchChannel
-from paipa_etl.run import Run
+from paipa_etl.run import Run, nothing
 from paipa_etl.run.report import StepCount
 from paipa_etl.runners.threaded.parts import (
     Counted,
@@ -86,8 +86,6 @@ def carry_out(
     steps: tuple[Step, ...], run: Run, count: StepCount, records: Iterable[Any]
 ) -> Iterator[Any]:
     """Steps as threads in the middle of nested generators (``steps.threaded``)."""
-    run.counts, run.failures = type(run.counts)(), []
-    run.watch = run.watch.inside(lambda _: count)
     source = _Upstream(records)
     with closing(_Plan(source, expanded(steps), run, raw=False, at_once=False).records()) as flow:
         yield from count.tallied(flow)
@@ -153,9 +151,9 @@ class _Plan:
         items = workers.queue if workers else QUEUE
         if workers and items == QUEUE:
             items = max(items, 2 * workers.count)
-        channel = BatchChannel(self.run.share(MAX_BYTES), items)
+        channel = BatchChannel(self.run.budget.share(MAX_BYTES), items)
         self.group.channels.append(forks.own(channel))
-        self.run.watch.channel(channel, giver, owner_of(part))
+        self.run.observer.channel(channel, giver, owner_of(part))
         return channel
 
     def _stage(
@@ -166,7 +164,8 @@ class _Plan:
         at_once: bool,
     ) -> None:
         step, count = counted
-        options: dict[str, Any] = {"max_bytes": self.run.share(MAX_BYTES), "at_once": at_once}
+        max_bytes = self.run.budget.share(MAX_BYTES)
+        options: dict[str, Any] = {"max_bytes": max_bytes, "at_once": at_once}
         if isinstance(step, Opaque):
             ShareStage(step, count, inlet, outlet, self.group, **options).prepare()
             return
@@ -207,8 +206,8 @@ class _Plan:
             outlet.finish(failure)
 
     def _feed(self, run: Run, outlet: BatchChannel) -> None:
-        run.idle = lambda: None  # it is the consumer that knows when nothing more is to be shown
-        self.run.counts.unread = lambda: 0
+        run = run.showing(nothing)  # the consumer knows when nothing more is to be shown
+        self.run.counts.report_unread(lambda: 0)
         if isinstance(self.source, FileSource) and not self.leading:
             with closing(self._watched(self.source.batches(run, self.reads, self._copies))) as flow:
                 for batch in flow:
@@ -223,15 +222,15 @@ class _Plan:
             flow = self._watched(self.source.batches(run, self.reads, self._copies))
             self._give_batches(flow, self.leading, run, outlet)
         else:
-            run.counts.unread = run._unread
-            records = self.run.watch.timed(self.source.records(run), SOURCE)
+            run.counts.report_unread(run.cursor.unread)
+            records = self.run.observer.timed(self.source.records(run), SOURCE)
             self._give_records(records, self.leading, run, outlet)
 
     def _watched(self, batches: Generator[Batch, None, None]) -> Any:
-        return self.run.watch.timed(batches, SOURCE, weigh=len)
+        return self.run.observer.timed(batches, SOURCE, weigh=len)
 
     def _chain(self, part: Counted, inlet: BatchChannel, run: Run, outlet: BatchChannel) -> None:
-        part[0][1].taken = run.handed
+        part[0][1].report_taken(run.cursor.handed)
         try:
             if self.raw:
                 flow = waited_for(arriving(inlet), part, run)
@@ -246,9 +245,9 @@ class _Plan:
     ) -> None:
         with nested(flow, part, run) as given:
             for record in given:
-                raw = run.raw
+                raw = run.cursor.raw
                 size = size_of((record,)) if raw is None else size_of((record, raw))
-                outlet.add(record, run.index, run.batch or NUMBERED, size, raw)
+                outlet.add(record, run.cursor.index, run.cursor.batch or NUMBERED, size, raw)
 
     def _give_batches(
         self, flow: Iterator[Batch], part: Counted, run: Run, outlet: BatchChannel
@@ -280,11 +279,11 @@ class _Plan:
             yield from given
 
     def _pulled(self) -> _Pulled:
-        taken = self.run.handed if not self.raw else (lambda: self._taken)
+        taken = self.run.cursor.handed if not self.raw else (lambda: self._taken)
         if self.trailing:
-            self.trailing[0][1].taken = taken
+            self.trailing[0][1].report_taken(taken)
         else:
-            self.run.counts.taken = taken
+            self.run.counts.report_taken(taken)
         return _Pulled(self.group, self.tail)
 
     def _arriving(self) -> Generator[Batch, None, None]:

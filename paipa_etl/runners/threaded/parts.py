@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from paipa_etl.metrics.watch import SINK, WAITS, Owner
+from paipa_etl.metrics.observer import SINK, WAITS, Owner
 from paipa_etl.records.batch import Batch
 from paipa_etl.records.channel import BatchChannel
 from paipa_etl.run import Run, close
@@ -66,7 +66,7 @@ def flow_of(
     """The records of a channel, for a part that begins with a timed step or with any other."""
     if part and part[0][0].timed:
         return Taking(channel, run, owner_of(part))
-    return run.records(waited_for(given or arriving(channel), part, run))
+    return run.cursor.records(waited_for(given or arriving(channel), part, run))
 
 
 def owner_of(part: Counted) -> Owner:
@@ -76,7 +76,7 @@ def owner_of(part: Counted) -> Owner:
 
 def waited_for(batches: Iterator[Batch], part: Counted, run: Run) -> Iterator[Batch]:
     """Batches, the wait for which is not the time of the step that asks for them."""
-    return run.watch.timed(batches, owner_of(part), WAITS, weigh=len)
+    return run.observer.timed(batches, owner_of(part), WAITS, weigh=len)
 
 
 class Taking:
@@ -102,12 +102,12 @@ class Taking:
             self._held = (0, 0)
             left = None if moment is None else max(moment - self._run.clock.now(), 0)
             try:
-                with self._run.watch.section(self._owner, WAITS):
+                with self._run.observer.section(self._owner, WAITS):
                     batch, *held = self._channel.take(ALL, left)
             except Finished:
                 raise StopIteration from None
             self._held = (held[0], held[1])
-            self._rest = self._run.enter(batch)
+            self._rest = self._run.cursor.enter(batch)
 
 
 def calls_before_early_end(part: Counted) -> bool:
@@ -143,6 +143,6 @@ def nested(
             stack.callback(close, flow)
         for step, count in part:
             bind = step.bind_batches if batches else step.bind
-            flow = run.watch.timed(bind(run, count)(flow), count, weigh=len if batches else None)
+            flow = run.observer.timed(bind(run, count)(flow), count, weigh=len if batches else None)
             stack.callback(close, flow)
         yield flow

@@ -58,7 +58,7 @@ class Share:
         self._buffer = stage.buffer
         self._ticket: Ticket | None = None
         self._items: list[Any] = []
-        run.where = self._where
+        run.cursor.follow(self._where)
 
     def serve(self, function: Callable[..., Any]) -> None:
         """Run an instance over the share; where one failed and that is allowed, a fresh one."""
@@ -92,7 +92,7 @@ class Share:
 
     def _records(self) -> Generator[Any, None, None]:
         most = 1
-        told = self._run.watch.worker(self._stage.count)
+        told = self._run.observer.worker(self._stage.count)
         while True:
             if self._ticket is None:
                 try:

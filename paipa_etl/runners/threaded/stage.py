@@ -155,7 +155,7 @@ class Stage(ABC, Generic[S]):
 
     def is_word(self, error: BaseException) -> bool:
         """Whether it says that nothing of this stage's is wanted any more, and is no error."""
-        over = self.group.run.stop.is_set or self.outlet.is_closed or self.buffer.failed
+        over = self.group.run.stops.run.is_set or self.outlet.is_closed or self.buffer.failed
         return isinstance(error, Word) and over
 
     def fail(self, ticket: Ticket, error: BaseException, run: Run) -> None:
@@ -179,12 +179,12 @@ class CallStage(Stage[FunctionStep]):
         return partial(self.step.collect, self.count)
 
     def serve(self, run: Run, part: StepCount) -> None:
-        told = run.watch.worker(self.count)
+        told = run.observer.worker(self.count)
         with self.step.ready(run, part) as function:
             most = 1
             ticket = self.take(most)
             while True:
-                run.where = partial(self.in_flight, ticket)
+                run.cursor.follow(partial(self.in_flight, ticket))
                 began = perf_counter()
                 try:
                     self._carry_out(self._watched(function, ticket, run), ticket, run, part)

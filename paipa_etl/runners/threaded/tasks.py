@@ -45,7 +45,7 @@ class TaskStage(CallStage):
         run = self.group.run.branch()
         try:
             with run.resources.lent(self.step.function, self.count) as lent:
-                called = self.step.at_once_in_loop(lent, run.stop)
+                called = self.step.at_once_in_loop(lent, run.stops.run)
                 function = retrying_in_loop(called, self.step.retry, run, part)
                 await self._serve(function, run, part)
         except Finished:
@@ -63,10 +63,10 @@ class TaskStage(CallStage):
     async def _serve(
         self, function: Callable[[Any], Awaitable[Any]], run: Run, part: StepCount
     ) -> None:
-        told = run.watch.worker(self.count)
+        told = run.observer.worker(self.count)
         while True:
             ticket = await self.buffer.take_in_loop()
-            run.where = partial(self.in_flight, ticket)
+            run.cursor.follow(partial(self.in_flight, ticket))
             began = perf_counter()
             try:
                 await self._await_result(function, ticket, run, part)

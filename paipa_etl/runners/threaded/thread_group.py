@@ -11,7 +11,7 @@ from functools import partial
 from types import TracebackType
 from typing import NoReturn
 
-from paipa_etl.errors import StuckWorker, describe
+from paipa_etl.errors import StuckWorker
 from paipa_etl.records.channel import BatchChannel
 from paipa_etl.run import Run
 from paipa_etl.runners.threaded.reorder import ReorderBuffer
@@ -19,7 +19,7 @@ from paipa_etl.threads import forks
 from paipa_etl.threads.channel import Abandoned
 from paipa_etl.threads.collector import apart
 from paipa_etl.threads.exit import Thread
-from paipa_etl.threads.starting import join, surely
+from paipa_etl.threads.starting import first_of, join, surely
 from paipa_etl.threads.stop import Stopped
 
 GRACE = 10.0  # seconds that a step's own code may take to return after the end of a run
@@ -55,7 +55,7 @@ class ThreadGroup:
         self._bell = threading.Lock()
         self._bell.acquire()
         self._watching = self._stopped = False
-        self._waking = run.stop.waking(self._wake)
+        self._waking = run.stops.run.waking(self._wake)
 
     def add(
         self, target: Callable[[], None], name: str, purpose: str, count: int | None = None
@@ -85,7 +85,7 @@ class ThreadGroup:
         with self._lock:
             if not self.is_known(error):
                 self.run.policy.settle(error)
-                self.run.failures.append(error)
+                self.run.failures.add(error)
                 if len(self.run.failures) == 1:
                     self._traceback = error.__traceback__
         if at_once:
@@ -93,7 +93,7 @@ class ThreadGroup:
 
     def is_known(self, error: BaseException) -> bool:
         """Whether it is an error that was noted already, on its way through the channels."""
-        return any(error is known for known in self.run.failures)
+        return self.run.failures.is_known(error)
 
     def raise_first(self, error: BaseException) -> NoReturn:
         """Raise what failed, as itself and with the traceback that it had where it failed.
@@ -102,24 +102,26 @@ class ThreadGroup:
         the run was stopped, by the failure that was the first in time.
         """
         failures = self.run.failures
-        if not failures:  # a thread may have had no memory to tell
-            failures += [t.failure for t in self._threads if t.failure is not None]
-        if not failures:
+        if failures.first is None:  # a thread may have had no memory to report
+            for thread in self._threads:
+                if thread.failure is not None:
+                    failures.add(thread.failure)
+        if failures.first is None:
             raise Stopped if isinstance(error, Abandoned) else error
-        first = error if self.is_known(error) else failures[0]
-        self.run.raised = first
-        others = [describe(other) for other in failures if other is not first]
+        first = error if self.is_known(error) else failures.first
+        failures.note_raised(first)
+        others = failures.others()
         if others:
             more = f"; and {len(others) - TOLD} more" if len(others) > TOLD else ""
             first.add_note(f"failed as well: {'; '.join(others[:TOLD])}{more}")
         context = first.__context__
         try:
-            raise first.with_traceback(self._traceback) if first is failures[0] else first
+            raise first.with_traceback(self._traceback) if first is failures.first else first
         finally:
             first.__context__ = context  # it was not raised while something else was handled
 
     def _first(self) -> BaseException | None:
-        return self.run.failures[0] if self.run.failures else None
+        return self.run.failures.first
 
     # What is held up.
 
@@ -175,13 +177,13 @@ class ThreadGroup:
         self._waking.__exit__(None, None, None)
         self.run.close()
         if stuck:
-            raise self._stuck(stuck) from (self.run.failures[0] if self.run.failures else cause)
+            raise self._stuck(stuck) from first_of(self.run.failures.first, cause)
         try:
             self.run.resources.release()
         except BaseException as error:
-            self.run.failures.append(error)
+            self.run.failures.add(error)
             if cause is None or isinstance(cause, GeneratorExit):
-                self.run.raised = error
+                self.run.failures.note_raised(error)
                 raise
 
     def _join(self) -> list[threading.Thread]:

@@ -1,6 +1,6 @@
 """What a run reports while it runs: whose time it is, in which thread.
 
-Runners, sources and sinks know this module only. Without a debugger, ``UNWATCHED`` hands
+Runners, sources and sinks know this module only. Without a debugger, ``NOT_OBSERVED`` hands
 iterators back as they are. With one, ``Watch`` in ``accounts.py`` keeps the accounts.
 """
 
@@ -30,7 +30,7 @@ class Measured(Protocol):
     def statistics(self) -> Any: ...
 
 
-class Unwatched:
+class Observer:
     """Nobody looks: nothing is measured."""
 
     def lane(self, owner: Owner, role: str = OWN) -> None:
@@ -55,7 +55,7 @@ class Unwatched:
     def channel(self, channel: Measured, giver: Owner, taker: Owner) -> None:
         """There is a channel."""
 
-    def inside(self, whose: Callable[[Owner], Owner]) -> Unwatched:
+    def inside(self, whose: Callable[[Owner], Owner]) -> Observer:
         """What a run tells that is part of this one; ``whose`` accounts its own are."""
         return self
 
@@ -78,4 +78,4 @@ def _untold(seconds: float, count: int) -> None:
     """Nobody listens."""
 
 
-UNWATCHED = Unwatched()
+NOT_OBSERVED = Observer()
