@@ -9,8 +9,8 @@ from math import inf
 from paipa_etl import Pipeline
 from paipa_etl.cli.progress import LOG_EVERY, PROGRESS, Progress
 from paipa_etl.debugger import Debugger, LiveTable, LogLines, Reporter
-from paipa_etl.location import STANDARD
 from paipa_etl.run import Run
+from paipa_etl.schemes import STANDARD
 from paipa_etl.sources.files import FileSource
 
 

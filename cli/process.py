@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 
 from paipa_etl import Pipeline
-from paipa_etl.location import LOCAL, STANDARD
+from paipa_etl.schemes import LOCAL, STANDARD
 
 GENERATION = 50_000  # objects between two looks of the cyclic collector: records hold no cycles
 LARGE = 1 << 20  # bytes from which a buffer goes back to the system when it is no longer needed

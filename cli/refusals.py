@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from paipa_etl import Pipeline, read, write
 from paipa_etl.cli.functions import file_of
 from paipa_etl.errors import OutputError, PlanError
-from paipa_etl.location import LOCAL, Location, parse
+from paipa_etl.location import Location, parse
 from paipa_etl.plan_checks import check_not_same, is_same_file
 from paipa_etl.run import Run
+from paipa_etl.schemes import LOCAL
 from paipa_etl.stores.descriptors import borrowed, named_descriptor
 
 

@@ -8,13 +8,13 @@ from typing import Any
 
 from paipa_etl.codecs import Codec
 from paipa_etl.formats import Format
-from paipa_etl.location import LOCAL, STANDARD
 from paipa_etl.optimizer.fuse import fuse
 from paipa_etl.optimizer.ways import Way, way_of
 from paipa_etl.run import Run
 from paipa_etl.run.budget import MAX_MEMORY
 from paipa_etl.runners import threaded
 from paipa_etl.runners.threaded.thread_group import PlannedThreads
+from paipa_etl.schemes import LOCAL, STANDARD
 from paipa_etl.sinks.files import FileSink
 from paipa_etl.sources.files import FileSource
 from paipa_etl.steps.calls import is_coroutine_function

@@ -12,15 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from paipa_etl.errors import PlanError, shown
-
-STANDARD = "-"
-LOCAL = "file"
-OBJECT = "object"
-BYTES = "bytes"
-LITERAL = frozenset({"s3", "gs", "az", "abfs", "memory"})
-"""Schemes whose keys may hold any character: nothing is quoted, and nothing is a query."""
-NETWORK = frozenset({"http", "https", "sftp"})
-"""Schemes whose URLs name a host and a port."""
+from paipa_etl.schemes import BYTES, LOCAL, OBJECT, STANDARD, row_of
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://(.*)", re.DOTALL)
 _CHAINED = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*::.*://", re.DOTALL)
@@ -50,7 +42,7 @@ class Location:
             return os.path.basename(self.target)
         if self.scheme in (STANDARD, OBJECT, BYTES):
             return ""
-        if self.scheme in LITERAL:
+        if row_of(self.scheme).is_literal:
             return self.target.rsplit("/", 1)[-1] if self.target.count("/") > 2 else ""
         from urllib.parse import unquote, urlsplit
 
@@ -59,9 +51,9 @@ class Location:
     @property
     def is_glob(self) -> bool:
         """Whether the path holds a wildcard (which a file of that very name overrules)."""
-        if self.literal or self.scheme in (STANDARD, OBJECT, BYTES, "http", "https"):
+        if self.literal or not _WILDCARD.search(self.target):
             return False
-        return bool(_WILDCARD.search(self.target))
+        return row_of(self.scheme).lists
 
     def __repr__(self) -> str:
         """The location without its secrets, as everywhere."""
@@ -135,7 +127,10 @@ def _problem(scheme: str, url: str) -> str:
         parts = urlsplit(url)
     except ValueError:
         return "its host is no name and no address; that of IPv6 stands in brackets: [::1]"
-    if scheme not in NETWORK:
+    row = row_of(scheme)
+    if not row.is_url:
+        return "that is no scheme of URLs"
+    if not row.has_host:
         return ""
     if not parts.hostname:
         return f"its host is missing: {scheme}://host/path"

@@ -13,14 +13,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from paipa_etl.errors import PlanError
-from paipa_etl.location import LOCAL, OBJECT, STANDARD, Location
+from paipa_etl.location import Location
 from paipa_etl.run import Run
+from paipa_etl.schemes import LOCAL, STANDARD, row_of
 from paipa_etl.sinks.files import FileSink
 from paipa_etl.sources.files import FileSource
 from paipa_etl.sources.standard import reading
 from paipa_etl.stores.descriptors import STDIN, STDOUT, borrowed, descriptor_of
-
-ON_THIS_MACHINE = (LOCAL, STANDARD, OBJECT)
 
 
 def check_not_same(
@@ -40,7 +39,7 @@ def check_not_same(
         return
     target = sink.location
     for place in source.locations:
-        if place.scheme not in ON_THIS_MACHINE or target.scheme not in ON_THIS_MACHINE:
+        if not (_is_on_this_machine(place) and _is_on_this_machine(target)):
             if _is_same_url(place, target):
                 raise PlanError(f"{target} is both {roles}")
         elif (found := _same_input(source, place, target, run, renamed)) is not None:
@@ -67,8 +66,12 @@ def is_same_file(place: Location, target: Location) -> bool:
     return one is not None and other is not None and os.path.samestat(one, other)
 
 
+def _is_on_this_machine(place: Location) -> bool:
+    return row_of(place.scheme).on_this_machine
+
+
 def _is_same_url(place: Location, target: Location) -> bool:
-    if place.is_glob and place.scheme not in ON_THIS_MACHINE:
+    if place.is_glob and not _is_on_this_machine(place):
         # A listing would take long: what matches the wildcard would be read.
         from paipa_etl.stores.listing import matches
 

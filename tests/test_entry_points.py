@@ -93,7 +93,9 @@ print(sorted(name.partition(".")[2] for name in sys.modules if name.startswith("
     [
         ("Pipeline('in.jsonl', sink='x.tbl').run()", ["", "table"]),
         ("Pipeline('in.jsonl', sink='x.jsonl.zstr').run()", ["", "zlib_codec"]),
-        ("Pipeline('in.jsonl', sink='dir:///x/y.jsonl')", []),
+        # A plan is checked against what the row of the scheme says.
+        ("Pipeline('in.jsonl', sink='dir:///x/y.jsonl')", ["", "dir_store"]),
+        ("Pipeline('in.jsonl', sink='s3://x/y.jsonl')", []),
         ("Pipeline('in.jsonl', sink=f'dir://{__import__(\"os\").getcwd()}/x').run()",
          ["", "dir_store"]),
         ("read('x.dat'), read('x.unheard-of')", []),

@@ -9,7 +9,17 @@ from typing import Any
 import pytest
 from troubles import AT, BEFORE, COUNT, Trouble, paced, soon
 
-from paipa_etl import BadRecord, OutputError, Pipeline, per_run, per_step, per_worker, sinks, steps
+from paipa_etl import (
+    BadRecord,
+    OutputError,
+    Pipeline,
+    per_run,
+    per_step,
+    per_worker,
+    schemes,
+    sinks,
+    steps,
+)
 
 
 class Shelf:
@@ -39,10 +49,8 @@ SHELVES: dict[str, Shelf] = {}
 @pytest.fixture(autouse=True)
 def shelves(monkeypatch: pytest.MonkeyPatch) -> None:
     """A store for these tests only: what is registered has to pass the conformance kits."""
-    store = sinks.WriteStore(
-        ("shelf",), lambda location, clobber, run, options: SHELVES[location.target]
-    )
-    monkeypatch.setitem(sinks._table._stores, "shelf", store)
+    store = sinks.WriteStore(lambda location, clobber, run, options: SHELVES[location.target])
+    monkeypatch.setitem(schemes._rows, "shelf", schemes.Scheme(("shelf",), sink=store))
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ RANKS = [
     {"run"},
     {"codecs", "formats"},
     {"location", "metrics"},
+    {"schemes"},
     {"entry_points"},
     {"records"},
     {"failures"},

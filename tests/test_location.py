@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paipa_etl import PaipaError, Pipeline, PlanError, read, write
-from paipa_etl.location import BYTES, LOCAL, OBJECT, STANDARD, parse
+from paipa_etl.location import parse
+from paipa_etl.schemes import BYTES, LOCAL, OBJECT, STANDARD
 
 
 class BytesPath:

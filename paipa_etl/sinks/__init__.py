@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from paipa_etl.location import Location
 from paipa_etl.run import Run
-from paipa_etl.stores import StoreOptions, StoreTable
+from paipa_etl.schemes import resolve
+from paipa_etl.stores import StoreOptions, scheme_of
 
 
 class OpenSink(Protocol):
@@ -57,24 +58,19 @@ class Target(Protocol):
 class WriteStore:
     """How a store is written: ``open`` refuses an unwritable location before anything is read."""
 
-    schemes: tuple[str, ...]
     open: Callable[[Location, bool, Run, StoreOptions], Target]
     """From a location, whether an existing one may be replaced, the run, the store's options."""
 
 
-_table = StoreTable[WriteStore](
-    "writes",
-    "paipa_etl.sinks.local",
-    "paipa_etl.sinks.standard",
-    "paipa_etl.sinks.objects",
-    "paipa_etl.sinks.remote",
-    "paipa_etl.sinks.protocols",
-)
-register = _table.register
-store_of = _table.store_of
-schemes = _table.schemes
+def store_of(location: Location, allowed: Sequence[str] = ()) -> WriteStore:
+    """How a location is written; ``PlanError`` for an unknown scheme.
+
+    ``allowed`` are schemes that fsspec may serve, beside those that are known.
+    """
+    store: WriteStore = resolve(scheme_of(location, allowed, "writes").sink)
+    return store
 
 
 from paipa_etl.sinks.files import write  # noqa: E402  (it needs the table above)
 
-__all__ = ["OpenSink", "Sink", "Target", "WriteStore", "register", "store_of", "write"]
+__all__ = ["OpenSink", "Sink", "Target", "WriteStore", "store_of", "write"]

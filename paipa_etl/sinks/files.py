@@ -12,11 +12,12 @@ from typing import Any, NoReturn
 from paipa_etl.codecs import Codec
 from paipa_etl.errors import ForkedChild, OutputError, PlanError
 from paipa_etl.formats import Format, Options
-from paipa_etl.location import LOCAL, Location, parse
+from paipa_etl.location import Location, parse
 from paipa_etl.metrics.observer import ROOM, SINK, STORE
 from paipa_etl.records.batch import Batch, Kept
 from paipa_etl.records.blocks import BLOCK
 from paipa_etl.run import Run, new_run
+from paipa_etl.schemes import LOCAL
 from paipa_etl.sinks import Sink, Target, store_of
 from paipa_etl.sinks.compressed import Encoded
 from paipa_etl.sinks.encoding import Encoding

@@ -12,9 +12,9 @@ import os
 import stat
 
 from paipa_etl.errors import OutputError, PlanError
-from paipa_etl.location import LOCAL, Location
+from paipa_etl.location import Location
 from paipa_etl.run import Run
-from paipa_etl.sinks import Target, WriteStore, register
+from paipa_etl.sinks import Target, WriteStore
 from paipa_etl.sinks.standard import LiveTarget, open_descriptor
 from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.descriptors import (
@@ -200,4 +200,4 @@ def _umask() -> int:
     return umask
 
 
-register(WriteStore((LOCAL,), open_local))
+STORE = WriteStore(open_local)

@@ -8,9 +8,9 @@ import select
 import socket
 
 from paipa_etl.errors import OutputError, PlanError
-from paipa_etl.location import BYTES, OBJECT, Location
+from paipa_etl.location import Location
 from paipa_etl.run import Run
-from paipa_etl.sinks import Target, WriteStore, register
+from paipa_etl.sinks import Target, WriteStore
 from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.descriptors import file_descriptor
 from paipa_etl.stores.file_objects import (
@@ -178,5 +178,5 @@ def open_bytes(location: Location, clobber: bool, run: Run, options: StoreOption
     return BytesTarget(location)
 
 
-register(WriteStore((OBJECT,), open_object))
-register(WriteStore((BYTES,), open_bytes))
+FILES = WriteStore(open_object)
+BYTES_IN_MEMORY = WriteStore(open_bytes)

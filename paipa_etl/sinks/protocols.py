@@ -11,11 +11,11 @@ from typing import Any
 from paipa_etl.errors import OutputError, PaipaWarning, PlanError, shown
 from paipa_etl.location import Location
 from paipa_etl.run import Run
-from paipa_etl.sinks import WriteStore, register
+from paipa_etl.sinks import WriteStore
 from paipa_etl.stores import StoreOptions, check_words
 from paipa_etl.stores.attempts import Attempts
 from paipa_etl.stores.port import StoreFailure
-from paipa_etl.stores.protocols import ALLOWED, ProtocolFile
+from paipa_etl.stores.protocols import ProtocolFile
 
 
 class ProtocolTarget:
@@ -84,4 +84,4 @@ class ProtocolTarget:
             warnings.warn(f"{self._location}: {shown(problem)}", PaipaWarning, 2)
 
 
-register(WriteStore(ALLOWED, ProtocolTarget))
+STORE = WriteStore(ProtocolTarget)

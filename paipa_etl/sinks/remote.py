@@ -15,11 +15,11 @@ from paipa_etl.location import Location
 from paipa_etl.run import Run
 from paipa_etl.run.budget import PARTS
 from paipa_etl.run.clients import Clients
-from paipa_etl.sinks import Target, WriteStore, register
+from paipa_etl.sinks import Target, WriteStore
 from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.attempts import Attempts
 from paipa_etl.stores.port import FailureKind, ObjectWriter, StoreFailure
-from paipa_etl.stores.remote import ENGINES, object_of, open_smart, told_as
+from paipa_etl.stores.remote import object_of, open_smart, told_as
 from paipa_etl.threads.behind import Task
 from paipa_etl.threads.collector import apart
 from paipa_etl.threads.stop import Stop
@@ -228,4 +228,4 @@ def open_upload(location: Location, clobber: bool, run: Run, options: StoreOptio
     return StreamTarget(location, options, run.clients)
 
 
-register(WriteStore(tuple(ENGINES), open_upload))
+STORE = WriteStore(open_upload)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 
 from paipa_etl.errors import OutputError
-from paipa_etl.location import STANDARD, Location
+from paipa_etl.location import Location
 from paipa_etl.run import Run
-from paipa_etl.sinks import Target, WriteStore, register
+from paipa_etl.sinks import Target, WriteStore
 from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.descriptors import STDOUT, borrowed, write_all
 from paipa_etl.threads.stop import Stop
@@ -68,4 +68,4 @@ def open_standard(location: Location, clobber: bool, run: Run, options: StoreOpt
     return open_descriptor(location, STDOUT, run)
 
 
-register(WriteStore((STANDARD,), open_standard))
+STORE = WriteStore(open_standard)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -10,7 +10,8 @@ from typing import Any
 
 from paipa_etl.location import Location
 from paipa_etl.run import Run
-from paipa_etl.stores import StoreOptions, StoreTable
+from paipa_etl.schemes import resolve
+from paipa_etl.stores import StoreOptions, scheme_of
 from paipa_etl.stores.port import Entry
 from paipa_etl.threads.collector import apart
 
@@ -63,7 +64,6 @@ class ReadStore:
     ``stat`` tells what is known of a location; its size and time may be None.
     """
 
-    schemes: tuple[str, ...]
     pieces: Callable[[Location, Run, StoreOptions], Generator[bytes, None, None]]
     stat: Callable[[Location, Run, StoreOptions], Entry] = lambda place, _, __: Entry(place)
     expand: Callable[[Location, Run, StoreOptions], Iterable[Entry]] = itself
@@ -71,14 +71,10 @@ class ReadStore:
     """Whether a location cannot be read a second time: what was read of it is gone."""
 
 
-_table = StoreTable[ReadStore](
-    "reads",
-    "paipa_etl.sources.local",
-    "paipa_etl.sources.standard",
-    "paipa_etl.sources.objects",
-    "paipa_etl.sources.remote",
-    "paipa_etl.sources.protocols",
-)
-register = _table.register
-store_of = _table.store_of
-schemes = _table.schemes
+def store_of(location: Location, allowed: Sequence[str] = ()) -> ReadStore:
+    """How a location is read; ``PlanError`` for an unknown scheme.
+
+    ``allowed`` are schemes that fsspec may serve, beside those that are known.
+    """
+    store: ReadStore = resolve(scheme_of(location, allowed, "reads").source)
+    return store

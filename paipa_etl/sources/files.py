@@ -19,12 +19,13 @@ from paipa_etl.codecs.members import MemberDecoder, Restart
 from paipa_etl.errors import BadRecord, DamagedInput, PaipaWarning, PlanError
 from paipa_etl.failures import Failure
 from paipa_etl.formats import Context, Format, Options
-from paipa_etl.location import LOCAL, Location
+from paipa_etl.location import Location
 from paipa_etl.metrics.observer import CODEC, SOURCE, STORE, WAITS
 from paipa_etl.records.batch import Batch, decoded, validated
 from paipa_etl.records.blocks import BLOCK, DECODED_BLOCK, MAX_RECORD, Limits
 from paipa_etl.records.places import Origin, SourceBlock
 from paipa_etl.run import Run
+from paipa_etl.schemes import LOCAL
 from paipa_etl.sources import ReadStore, Source, store_of
 from paipa_etl.sources.in_turn import in_turn
 from paipa_etl.sources.pieces import Input, Piece, Restarts, size_of_piece

@@ -8,9 +8,10 @@ from collections.abc import Generator, Iterable
 from contextlib import suppress
 
 from paipa_etl.errors import InputError
-from paipa_etl.location import LOCAL, Location
+from paipa_etl.location import Location
 from paipa_etl.run import Run
-from paipa_etl.sources import ReadStore, register
+from paipa_etl.schemes import LOCAL
+from paipa_etl.sources import ReadStore
 from paipa_etl.sources.standard import descriptor_pieces, descriptor_stat, reading
 from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.descriptors import named_descriptor, read_pieces
@@ -79,4 +80,4 @@ def read_once(location: Location) -> bool:
     return named_descriptor(location.target) is not None
 
 
-register(ReadStore((LOCAL,), pieces, stat_local, expand, read_once))
+STORE = ReadStore(pieces, stat_local, expand, read_once)

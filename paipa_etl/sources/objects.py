@@ -10,9 +10,9 @@ from collections.abc import Generator
 from typing import Any
 
 from paipa_etl.errors import InputError, PlanError
-from paipa_etl.location import BYTES, OBJECT, Location
+from paipa_etl.location import Location
 from paipa_etl.run import Run
-from paipa_etl.sources import ReadStore, always, register
+from paipa_etl.sources import ReadStore, always
 from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.descriptors import TRIP, Readiness, file_descriptor
 from paipa_etl.stores.file_objects import (
@@ -139,5 +139,5 @@ def bytes_stat(location: Location, run: Run, options: StoreOptions) -> Entry:
     return Entry(location, memoryview(location.file).nbytes)
 
 
-register(ReadStore((BYTES,), bytes_pieces, bytes_stat))
-register(ReadStore((OBJECT,), pieces, once=always))
+BYTES_IN_MEMORY = ReadStore(bytes_pieces, bytes_stat)
+FILES = ReadStore(pieces, once=always)

@@ -10,14 +10,14 @@ from typing import Any
 from paipa_etl.errors import InputError
 from paipa_etl.location import Location
 from paipa_etl.run import Run
-from paipa_etl.sources import ReadStore, register
+from paipa_etl.sources import ReadStore
 from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.attempts import Attempts
 from paipa_etl.stores.descriptors import TRIP
 from paipa_etl.stores.listing import matching
 from paipa_etl.stores.port import Entry, ObjectReader, StoreFailure
 from paipa_etl.stores.ranged import ranged
-from paipa_etl.stores.remote import ENGINES, object_of, open_smart, told_as, waker
+from paipa_etl.stores.remote import object_of, open_smart, told_as, waker
 from paipa_etl.threads.collector import apart
 from paipa_etl.threads.stop import Stopped
 
@@ -86,4 +86,4 @@ def found(reader: ObjectReader) -> Entry | None:
         return None
 
 
-register(ReadStore(tuple(ENGINES), pieces, stat, expand))
+STORE = ReadStore(pieces, stat, expand)

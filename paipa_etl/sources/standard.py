@@ -8,9 +8,9 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 from paipa_etl.errors import InputError
-from paipa_etl.location import STANDARD, Location
+from paipa_etl.location import Location
 from paipa_etl.run import Run
-from paipa_etl.sources import ReadStore, always, register
+from paipa_etl.sources import ReadStore, always
 from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.descriptors import STDIN, borrowed, read_pieces
 from paipa_etl.stores.port import Entry
@@ -58,4 +58,4 @@ def stat_input(location: Location, run: Run, options: StoreOptions) -> Entry:
     return descriptor_stat(location, STDIN)
 
 
-register(ReadStore((STANDARD,), pieces, stat_input, once=always))
+STORE = ReadStore(pieces, stat_input, once=always)

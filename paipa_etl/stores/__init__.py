@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any
 
-from paipa_etl import entry_points
+from paipa_etl import schemes as table
 from paipa_etl.errors import PlanError, shown
-from paipa_etl.location import LITERAL, LOCAL, NETWORK, Location
+from paipa_etl.location import Location
 from paipa_etl.run.retries import Retry
-from paipa_etl.threads import forks
+from paipa_etl.schemes import Scheme
 
 TIMEOUT = 60.0  # seconds
 CONNECT_TIMEOUT = 10.0  # seconds
@@ -80,92 +79,30 @@ def check_endpoint(url: str) -> None:
     raise PlanError(f"an endpoint is a URL such as https://host:port, and {told} is none")
 
 
-BUILT_IN = frozenset({LOCAL, *LITERAL, *NETWORK})
-"""The schemes of this package."""
-OBJECTS = "s3"
-"""One of them that is read and written through an engine, as schemes that were added are."""
-_added: dict[str, Any] = {}
-"""By scheme, the engines that were added."""
-
-
-def register(engine: Any, *schemes: str) -> None:
+def register(engine: Any, *schemes: str, loggers: Sequence[str] = ()) -> None:
     """Add a store of objects, to be read and written; a scheme that is taken is an error.
 
     ``engine`` is a class with the methods of ``stores/port.py``. It is called with a location,
     the ``StoreOptions`` and the ``Clients`` of a run; its attribute ``words`` is a frozenset of
-    the transport parameters that it understands.
+    the transport parameters that it understands. ``loggers`` are the top-level loggers of the
+    libraries that it uses: secrets are left out of what they log.
     """
-    for scheme in schemes:
-        if scheme in BUILT_IN or scheme in _added:
-            raise PlanError(f"there is a store for {scheme!r} already")
-        _added[scheme] = engine
+    commit = "an upload is completed"
+    table.register(Scheme(schemes, engine=engine, loggers=tuple(loggers), commit=commit))
 
 
-def added_engine(scheme: str) -> Any:
-    """The engine that was added for a scheme, perhaps by an installed package; None without one.
+def scheme_of(location: Location, allowed: Sequence[str], verb: str) -> Scheme:
+    """The row of a location's scheme; an unknown scheme is an error that lists the known ones.
 
-    The entry points of the group ``paipa_etl.stores`` are called like the scheme.
+    ``allowed`` are schemes that fsspec may serve, beside those that are known; ``verb`` is
+    what is to be done, for the message.
     """
-    if scheme not in BUILT_IN and scheme not in _added:
-        entry_points.load(entry_points.STORES, scheme)
-    return _added.get(scheme)
-
-
-class Store(Protocol):
-    """One way to read or to write the locations of some schemes."""
-
-    @property
-    def schemes(self) -> tuple[str, ...]: ...
-
-
-S = TypeVar("S", bound=Store)
-
-
-class StoreTable(Generic[S]):
-    """The stores that can do one thing, by scheme; ``verb`` is what they do, for messages.
-
-    ``modules`` register themselves when they are imported: one after the other, until
-    the scheme that is asked for is there, so that a local run imports no remote store. For a
-    scheme that none of them has, installed packages are asked.
-    """
-
-    def __init__(self, verb: str, *modules: str) -> None:
-        self._verb = verb
-        self._modules = [*modules]
-        self._stores: dict[str, S] = {}
-        self._lock = forks.reentrant_lock()
-
-    def register(self, store: S) -> None:
-        """Add a store; a scheme that is taken is an error."""
-        for scheme in store.schemes:
-            if scheme in self._stores:
-                raise PlanError(f"a store {self._verb} {scheme!r} already")
-            self._stores[scheme] = store
-
-    def store_of(self, location: Location, allowed: Sequence[str] = ()) -> S:
-        """The store of a location; an unknown scheme is an error that lists the known ones.
-
-        ``allowed`` are schemes that fsspec may serve, beside those that are known.
-        """
-        scheme = location.scheme
-        with self._lock:
-            while scheme not in self._stores and self._modules:
-                importlib.import_module(self._modules.pop(0))
-        if scheme not in self._stores and added_engine(scheme) is not None:
-            scheme = OBJECTS
-        elif scheme not in self._stores and scheme in allowed:
-            scheme = "memory"
-        store = self._stores.get(scheme)
-        if store is None:
-            known = ", ".join(self.schemes())
-            problem = f"no store {self._verb} {location.scheme!r}; known: {known}"
-            problem += " (a protocol of fsspec's is allowed by --allow-scheme)"
-            raise PlanError(f"{location}: {problem}")
-        return store
-
-    def schemes(self) -> list[str]:
-        """All schemes of the table, sorted."""
-        with self._lock:
-            while self._modules:
-                importlib.import_module(self._modules.pop(0))
-        return sorted({*self._stores, *_added})
+    row = table.find(location.scheme)
+    if row is not None:
+        return row
+    if location.scheme in allowed:
+        return table.allowed(location.scheme)
+    known = ", ".join(sorted(name for row in table.known() for name in row.names))
+    problem = f"no store {verb} {location.scheme!r}; known: {known}"
+    problem += " (a protocol of fsspec's is allowed by --allow-scheme)"
+    raise PlanError(f"{location}: {problem}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from paipa_etl.errors import PlanError
 from paipa_etl.location import Location
+from paipa_etl.schemes import row_of
 
 
 def bucket_and_key(location: Location) -> tuple[str, str]:
@@ -18,18 +19,15 @@ def bucket_and_key(location: Location) -> tuple[str, str]:
     return bucket, key
 
 
-FOLDERS = frozenset({"s3", "gs", "az", "abfs", "sftp"})
-"""Schemes of stores where no data stands under a name that ends in a slash."""
-
-
 def check_not_folder(location: Location, *, output: bool) -> None:
     """Refuse a name that ends in a slash: a store may have an object of that name, as a folder.
 
     As an input such an object is empty; as an output no wildcard would find it.
     """
-    if location.scheme not in FOLDERS or not location.target.endswith("/"):
+    row = row_of(location.scheme)
+    if not row.slash_is_folder or not location.target.endswith("/"):
         return
-    if location.scheme != "sftp" and not key_of(location.target):
+    if row.key_is_missing and not key_of(location.target):
         return  # a bucket alone: the store says what is missing
     remedy = "data.jsonl" if output else "*"
     end = "the output is one object" if output else "a wildcard stands for the objects under it"

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from functools import partial
 
 from paipa_etl.errors import OutputError, PlanError
-from paipa_etl.location import LOCAL, Location, glob_prefix
+from paipa_etl.location import Location, glob_prefix
 from paipa_etl.run.clients import Clients
+from paipa_etl.schemes import LOCAL
 from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.attempts import Attempts
 from paipa_etl.stores.port import Upload, UploadLister

@@ -15,7 +15,8 @@ import select
 import stat
 from collections.abc import Iterator
 
-from paipa_etl.location import LOCAL, OBJECT, STANDARD, Location
+from paipa_etl.location import Location
+from paipa_etl.schemes import LOCAL, OBJECT, STANDARD
 from paipa_etl.threads.stop import Stop, Stopped
 
 TRIP = 1 << 19  # bytes a read from a file: threads hand over little and often otherwise

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from paipa_etl.errors import MissingDependency, PlanError
+from paipa_etl.location import Location
 from paipa_etl.run.clients import Clients
 from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.failures import ELSEWHERE, transport
@@ -38,6 +39,13 @@ def shared(options: StoreOptions, clients: Clients) -> Any:
     """The run's client for these options."""
     key = ("gs", options.endpoint_url, options.insecure)
     return clients.get(key, lambda: _client(options), lambda client: client.close())
+
+
+def smart_words(
+    location: Location, options: StoreOptions, clients: Clients, given: dict[str, Any]
+) -> dict[str, Any]:
+    """The words of smart_open with the run's client, where the user gives none."""
+    return given if "client" in given else {**given, "client": shared(options, clients)}
 
 
 def _client(options: StoreOptions) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from typing import Any
+from urllib.parse import urlsplit
 
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.exceptions import (
@@ -13,8 +14,12 @@ from urllib3.exceptions import (
     NewConnectionError,
 )
 
+from paipa_etl.errors import PlanError
+from paipa_etl.location import Location
+from paipa_etl.run.clients import Clients
+from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.connections import Connection, SecureConnection
-from paipa_etl.stores.link_local import REFUSED, addresses
+from paipa_etl.stores.link_local import REFUSED, addresses, names_refused
 from paipa_etl.stores.port import StoreFailure
 
 
@@ -79,3 +84,20 @@ def checked_adapter() -> Any:
             self.poolmanager = CheckedManager(**sizes, **words)
 
     return CheckedAdapter()
+
+
+def smart_words(
+    location: Location, options: StoreOptions, clients: Clients, given: dict[str, Any]
+) -> dict[str, Any]:
+    """The words of smart_open with a session that follows no redirect, and checks addresses."""
+    if "session" in given:
+        return given
+    if names_refused(urlsplit(location.target).hostname or ""):
+        raise PlanError(f"{location}: {REFUSED}")
+    import requests
+
+    session = requests.Session()
+    session.max_redirects = 0
+    session.mount("http://", checked_adapter())
+    session.mount("https://", checked_adapter())
+    return {**given, "session": session}

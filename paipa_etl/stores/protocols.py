@@ -12,12 +12,12 @@ from typing import Any, TypeVar
 from paipa_etl.errors import PlanError
 from paipa_etl.location import Location
 from paipa_etl.run.clients import Clients
+from paipa_etl.schemes import ALLOWED
 from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.failures import transport
 from paipa_etl.stores.port import CHUNK, Body, Entry, StoreFailure
 from paipa_etl.stores.secrets import guard
 
-ALLOWED = ("memory",)
 T = TypeVar("T")
 
 
@@ -96,7 +96,7 @@ class ProtocolFile:
 
 def filesystem_of(location: Location, options: StoreOptions) -> tuple[Any, str]:
     """The file system of fsspec's, and the path in it, for a protocol that is allowed."""
-    allowed = (*ALLOWED, *options.schemes)
+    allowed = (ALLOWED, *options.schemes)
     if location.scheme not in allowed or "::" in location.target:
         raise PlanError(f"the scheme of {location} is not among those that are allowed")
     fsspec = importlib.import_module("fsspec")

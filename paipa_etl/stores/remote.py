@@ -7,7 +7,6 @@ import inspect
 import socket
 from collections.abc import Callable
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 from paipa_etl.errors import (
     InputError,
@@ -18,31 +17,15 @@ from paipa_etl.errors import (
 )
 from paipa_etl.location import Location
 from paipa_etl.run.clients import Clients
-from paipa_etl.stores import COMMON, StoreOptions, added_engine
+from paipa_etl.schemes import allowed, find, resolve, row_of
+from paipa_etl.stores import COMMON, StoreOptions
 from paipa_etl.stores.buckets import key_of
 from paipa_etl.stores.failures import transport
-from paipa_etl.stores.link_local import REFUSED, names_refused
 from paipa_etl.stores.port import StoreFailure
 from paipa_etl.stores.secrets import guard
 from paipa_etl.threads.stop import Stopped
 
-ENGINES = {
-    "s3": "s3_fast:FastS3Object",
-    "gs": "gcs:GcsObject",
-    "az": "azure:AzureObject",
-    "abfs": "azure:AzureObject",
-    "http": "http:HttpObject",
-    "https": "http:HttpObject",
-    "sftp": "sftp:SftpFile",
-}
-NAMES = {
-    "s3": "a key is missing: s3://bucket/key",
-    "gs": "a name is missing: gs://bucket/name",
-    "az": "a blob is missing: az://container/blob",
-    "abfs": "a blob is missing: abfs://container@account…/blob",
-}
 T = TypeVar("T")
-EXTRAS = {"s3": "s3", "gs": "gcs", "az": "azure", "abfs": "azure", "sftp": "sftp"}
 
 
 def object_of(location: Location, options: StoreOptions, clients: Clients) -> Any:
@@ -51,8 +34,9 @@ def object_of(location: Location, options: StoreOptions, clients: Clients) -> An
     Raises ``PlanError`` for a bucket alone, and for words that nobody understands.
     """
     found = prefix_of(location, options, clients)
-    if location.scheme in NAMES and not key_of(location.target):
-        raise PlanError(f"{location}: {NAMES[location.scheme]}")
+    problem = row_of(location.scheme).key_is_missing
+    if problem and not key_of(location.target):
+        raise PlanError(f"{location}: {problem}")
     return found
 
 
@@ -73,18 +57,14 @@ def prefix_of(location: Location, options: StoreOptions, clients: Clients) -> An
 
 def engine_of(scheme: str) -> Any:
     """The class that serves a scheme; that of fsspec's file systems where there is no other."""
-    added = added_engine(scheme)
-    if added is not None:
-        return added
-    module, _, name = ENGINES.get(scheme, "protocols:ProtocolFile").partition(":")
-    return getattr(importlib.import_module(f"paipa_etl.stores.{module}"), name)
+    return resolve((find(scheme) or allowed(scheme)).engine)
 
 
 def _smart_words(scheme: str) -> set[str]:
     """The transport parameters that smart_open knows for a scheme."""
     try:
         transports = importlib.import_module("smart_open.transport")
-        opener = transports.get_transport({"az": "azure", "abfs": "azure"}.get(scheme, scheme)).open
+        opener = transports.get_transport(row_of(scheme).smart_open or scheme).open
         return set(inspect.signature(opener).parameters) - {"mode"}
     except (ImportError, NotImplementedError, AttributeError):
         return set()
@@ -95,35 +75,17 @@ def open_smart(location: Location, mode: str, options: StoreOptions, clients: Cl
 
     Where no client of the user's is given, it is one that follows no redirect.
     """
+    row = row_of(location.scheme)
     try:
         smart_open = importlib.import_module("smart_open")
-        url = location.target
-        if location.scheme == "az":  # smart_open knows it by its long name
-            url = "azure" + url.removeprefix("az")
+        url = (row.smart_open or location.scheme) + location.target.removeprefix(location.scheme)
         words = {k: v for k, v in options.transport_params.items() if k not in COMMON}
         guard(words)
-        if location.scheme == "gs" and "client" not in words:
-            words["client"] = importlib.import_module("paipa_etl.stores.gcs_client").shared(
-                options, clients
-            )
-        if location.scheme in ("http", "https") and "session" not in words:
-            words["session"] = _session(location)
+        if row.smart_words:
+            words = resolve(row.smart_words)(location, options, clients, words)
         return smart_open.open(url, mode, compression="disable", transport_params=words)
     except (ImportError, NotImplementedError) as error:
-        raise MissingDependency(f"{location.scheme}://", EXTRAS[location.scheme]) from error
-
-
-def _session(location: Location) -> Any:
-    """A session for smart_open's HTTP: it follows no redirect, and looks where it connects to."""
-    if names_refused(urlsplit(location.target).hostname or ""):
-        raise PlanError(f"{location}: {REFUSED}")
-    requests = importlib.import_module("requests")
-    adapter = importlib.import_module("paipa_etl.stores.http_connections").checked_adapter()
-    session = requests.Session()
-    session.max_redirects = 0
-    session.mount("http://", adapter)
-    session.mount("https://", adapter)
-    return session
+        raise MissingDependency(f"{location.scheme}://", row.extra) from error
 
 
 def told_as(kind: type[InputError | OutputError], location: Location, action: Callable[[], T]) -> T:

@@ -14,13 +14,9 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 from urllib.request import getproxies
 
 from paipa_etl.location import user_info
+from paipa_etl.schemes import known
 from paipa_etl.threads import forks
 
-LIBRARIES = (
-    *("urllib3", "requests", "botocore", "boto3", "s3transfer", "google", "azure", "msal"),
-    *("asyncssh", "paramiko", "smart_open", "fsspec", "httpx", "aiohttp", "aiobotocore"),
-    *("s3fs", "gcsfs", "adlfs"),
-)
 SHORTEST = 4  # characters: what is shorter would be found everywhere
 LONG = 12  # characters, from which on a value of a query may be a secret of its own
 QUERIES = 1_000  # texts of URLs that are kept; there may be millions, and their form tells them
@@ -52,8 +48,8 @@ class Redaction(logging.Handler):
     one, that of the loggers that it makes later: their records come by before they go on.
     """
 
-    covered = 0
-    """Loggers of anybody's that there were when it was looked for new ones."""
+    covered = 0, 0
+    """Loggers of anybody's, and rows of the scheme table, when it was looked for new loggers."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Rewrite the record; it is logged in any case."""
@@ -133,16 +129,18 @@ def guard_proxies() -> None:
 
 def _attach() -> None:
     found = [*logging.root.manager.loggerDict]
-    if len(found) == _redaction.covered:
+    rows = known()
+    if (len(found), len(rows)) == _redaction.covered:
         return
-    for name in (*LIBRARIES, *(name for name in found if name.partition(".")[0] in LIBRARIES)):
+    libraries = dict.fromkeys(logger for row in rows for logger in row.loggers)
+    for name in (*libraries, *(name for name in found if name.partition(".")[0] in libraries)):
         logger = logging.getLogger(name)
         if _redaction not in logger.filters:
             logger.addFilter(_redaction)
         if "." not in name and _redaction not in logger.handlers[:1]:
             logger.removeHandler(_redaction)
             logger.handlers.insert(0, _redaction)
-    _redaction.covered = len(logging.root.manager.loggerDict)
+    _redaction.covered = len(logging.root.manager.loggerDict), len(rows)
 
 
 def _forms(text: str) -> set[str]:

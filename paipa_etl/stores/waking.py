@@ -54,7 +54,8 @@ def _waited_for(frame: types.FrameType | None) -> Iterator[socket.socket | Futur
 
 def _is_ours(frame: types.FrameType) -> bool:
     name = str(frame.f_globals.get("__name__", ""))
-    return name.startswith("paipa_etl") and name != EVENT_LOOP
+    # With the dot: another package may be called paipa_etl_something.
+    return name.startswith("paipa_etl.") and name != EVENT_LOOP
 
 
 def _attribute(value: object, name: str) -> object:

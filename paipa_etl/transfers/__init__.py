@@ -18,11 +18,12 @@ from paipa_etl.errors import (
     PlanError,
     describe,
 )
-from paipa_etl.location import LOCAL, Location
+from paipa_etl.location import Location
 from paipa_etl.metrics.plan import Plan
 from paipa_etl.pipeline import Pipeline, watch_of
 from paipa_etl.run import nothing
 from paipa_etl.run.report import Report
+from paipa_etl.schemes import LOCAL
 from paipa_etl.sinks.files import FileSink
 from paipa_etl.sources import store_of
 from paipa_etl.sources.files import FileSource

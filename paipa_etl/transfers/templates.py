@@ -11,7 +11,8 @@ import string
 from dataclasses import dataclass, replace
 
 from paipa_etl.errors import PlanError, shown
-from paipa_etl.location import LITERAL, LOCAL, Location, folder_of
+from paipa_etl.location import Location, folder_of
+from paipa_etl.schemes import LOCAL, row_of
 from paipa_etl.suffixes import without_suffixes
 
 FIELDS = ("stem", "name", "index", "path")
@@ -91,7 +92,7 @@ class Template:
         if not made.target.startswith(self.root) or wrong or "\0" in behind:
             problem = "would make a name that leaves it, or that is none"
             raise PlanError(f"{self.location}: {source} {problem}: {shown(behind)}")
-        if made.scheme not in LITERAL and made.scheme != LOCAL and set("?#%\\") & set(behind):
+        if not row_of(made.scheme).is_literal and set("?#%\\") & set(behind):
             problem = "would make a name with ?, #, % or \\ in a URL"
             raise PlanError(f"{self.location}: {source} {problem}")
         if made.scheme == LOCAL:

@@ -25,14 +25,14 @@ from paipa_etl import (
     Pipeline,
     PlanError,
     read,
-    sinks,
-    sources,
+    schemes,
     steps,
     write,
 )
-from paipa_etl.location import BYTES, OBJECT, STANDARD, parse
+from paipa_etl.location import parse
 from paipa_etl.run import new_run
 from paipa_etl.run.clients import Clients
+from paipa_etl.schemes import BYTES, OBJECT, STANDARD
 from paipa_etl.sources.files import FileSource
 from paipa_etl.stores.ranged import RANGE
 from paipa_etl.stores.remote import engine_of, object_of
@@ -64,7 +64,7 @@ SAME_ENGINE = {"abfs": "az", "https": "http"}
 """Schemes of an engine that the kit runs under another scheme."""
 NAMELESS = {STANDARD, OBJECT, BYTES}
 """What has no names, and nothing to list; test_sinks_kit.py reads and writes them."""
-SCHEMES = sorted({*sources.schemes(), *sinks.schemes()})
+SCHEMES = sorted(name for row in schemes.known() for name in row.names)
 KEYS = [
     "plain.bin",
     "with space.bin",
