@@ -16,7 +16,7 @@ from paipa_etl.cli.screen import REJECTS, form_of
 from paipa_etl.cli.signals import Interrupted, Signals
 from paipa_etl.debugger import Debugger, LiveTable, LogLines
 from paipa_etl.location import parse
-from paipa_etl.transfers import TransferReport, Transfers
+from paipa_etl.transfers.many import TransferReport, Transfers
 
 
 def run(pipeline: Pipeline, arguments: argparse.Namespace, signals: Signals) -> int:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from paipa_etl.sinks import write as write
     from paipa_etl.sources.live import Feed as Feed
     from paipa_etl.steps import consume as consume
-    from paipa_etl.transfers import transfer as transfer
+    from paipa_etl.transfers.many import transfer as transfer
 
 _HOMES = {
     "BadRecord": "errors",
@@ -61,7 +61,7 @@ _HOMES = {
     "per_step": "run.resources",
     "per_worker": "run.resources",
     "read": "pipeline",
-    "transfer": "transfers",
+    "transfer": "transfers.many",
     "write": "sinks",
 }
 

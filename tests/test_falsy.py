@@ -18,7 +18,7 @@ from conftest import ROOT, Command
 from paipa_etl import Pipeline, per_run, per_step, per_worker, read, steps, transfer, write
 from paipa_etl.debugger import Debugger, JsonLines, LogLines
 from paipa_etl.run.clock import Clock
-from paipa_etl.transfers import TransferReport
+from paipa_etl.transfers.many import TransferReport
 
 
 class NotTrue(Exception):

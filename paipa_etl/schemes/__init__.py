@@ -8,7 +8,6 @@ of its name comes up.
 from __future__ import annotations
 
 import importlib
-import pkgutil
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -113,15 +112,18 @@ def resolve(reference: Any) -> Any:
 
 def _load(name: str) -> None:
     """Import the file of a name; a second name of a row has none, and needs all files."""
-    file = "standard" if name == STANDARD else name
-    names = {module.name for module in pkgutil.iter_modules(__path__)}
-    if file in names:
-        _add(importlib.import_module(f"{__name__}.{file}").SCHEME)
-    else:
+    file = f"{__name__}.{'standard' if name == STANDARD else name}"
+    try:
+        _add(importlib.import_module(file).SCHEME)
+    except ModuleNotFoundError as error:
+        if error.name is None or not file.startswith(error.name):
+            raise  # the file is there, and something that it imports is not
         _load_all()
 
 
 def _load_all() -> None:
+    import pkgutil  # here: a local path needs one file only
+
     for module in pkgutil.iter_modules(__path__):
         _add(importlib.import_module(f"{__name__}.{module.name}").SCHEME)
 
