@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import gc
+import importlib
 import os
 import subprocess
 import sys
@@ -71,6 +72,17 @@ def pytest_unconfigure() -> None:
     if left != [threading.main_thread()]:
         faulthandler.dump_traceback(all_threads=True)
         os._exit(3)
+
+
+def extension(name: str) -> Any:
+    """A compiled module, for tests that compare it with its plain form.
+
+    Where it is missing, the tests fail: they would compare the plain form with itself. Set
+    PAIPA_ETL_WITHOUT_EXTENSIONS=1 where the installation has none on purpose.
+    """
+    if os.environ.get("PAIPA_ETL_WITHOUT_EXTENSIONS") == "1":
+        return pytest.importorskip(name, reason="installed without extensions, on purpose")
+    return importlib.import_module(name)
 
 
 Command = Callable[..., "subprocess.CompletedProcess[Any]"]

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, extension
 
 FOLDER = ROOT / "benchmarks"
 MODULES = sorted(path.stem for path in FOLDER.glob("*.py"))
@@ -25,7 +25,7 @@ def test_a_benchmark_can_be_imported(module: str) -> None:
 
 
 def test_the_kernel_is_compared_with_its_plain_form() -> None:
-    pytest.importorskip("paipa_etl.formats.kernels._scan", reason="installed without a compiler")
+    extension("paipa_etl.formats.kernels._scan")
     done = ran("kernel.py", "--rounds", "1")
     assert "is to be dropped" in done.stdout, done.stderr
     for function in ("count_valid", "needs_care", "holds_nan", "is_finite"):

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import SAMPLE
+from conftest import SAMPLE, extension
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -50,6 +50,7 @@ class Hands:
 @pytest.fixture(params=["compiled", "plain"])
 def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Each form of the meter, whole."""
+    extension("paipa_etl.metrics._meter")
     if request.param == "plain":
         for name in ("Account", "Probe", "Strand"):
             monkeypatch.setattr(accounts, name, getattr(_meter_python, name))

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from conftest import extension
 from hypothesis import given
 from hypothesis import strategies as st
 
 from paipa_etl import BadRecord
 from paipa_etl.runners import _fill_python
 
-compiled = pytest.importorskip("paipa_etl.runners._fill", reason="installed without a compiler")
+compiled = extension("paipa_etl.runners._fill")
 FORMS = [pytest.param(_fill_python, id="plain"), pytest.param(compiled, id="compiled")]
 GONE = object()
 KINDS = ["good", "slow", "none", "broken", "failing", "dropped", "unencodable"]

@@ -1,4 +1,4 @@
-"""The house: no room imports leftwards or sideways, and each thing is done in its one place."""
+"""The layout: no import goes to the left, no folder is in a cycle, each thing has one place."""
 
 from __future__ import annotations
 
@@ -10,63 +10,146 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-# From left to right: a folder or a top-level module may import those to its right, and itself.
-RANKS = [
-    {"__main__"},
-    {"cli"},
-    {"transfers"},
-    {"api"},
-    {"pipeline"},
-    {"debugger", "explanation", "plan_checks"},
-    {"runners"},
-    {"optimizer"},
-    {"sinks", "sources", "steps"},
-    {"stores", "suffixes"},
-    {"run"},
-    {"codecs", "formats"},
-    {"location", "metrics"},
-    {"schemes"},
-    {"entry_points"},
-    {"records"},
-    {"failures"},
-    {"threads"},
-    {"errors"},
-]
-FILES = [*sorted((ROOT / "paipa_etl").rglob("*.py")), *sorted((ROOT / "cli").glob("*.py"))]
-STEPS = {"Step", "FunctionStep", "Counting"}
+import paipa_etl
+
+PACKAGE = ROOT / "paipa_etl"
+PAGE = ROOT / "docs" / "architecture.md"
+FILES = [*sorted(PACKAGE.rglob("*.py")), *sorted((ROOT / "cli").glob("*.py"))]
 FILES = [path for path in FILES if "paipa_etl/cli" not in str(path)]
+STEPS = {"Step", "FunctionStep", "Counting"}
+REFERENCE = re.compile(r"(paipa_etl(?:\.\w+)+):\w+")
+"""``module:name``, as a row of the scheme table names what is imported on use."""
+BY_NAME = {
+    "paipa_etl/steps/contract.py": {"runners"},
+    # The rows of the scheme table are data; whoever resolves one stands to the left.
+    **{
+        path.relative_to(ROOT).as_posix(): {"sources", "sinks", "stores"}
+        for path in sorted((PACKAGE / "schemes").glob("*.py"))
+    },
+}
+"""The only arrows to the left: what is imported by name, on use."""
 
 
-def room_of(path: Path) -> str:
+def drawn() -> list[set[str]]:
+    """The layers of the drawing, from left to right."""
+    text = PAGE.read_text().split("\n```\n__main__\n", 1)[1].split("```", 1)[0]
+    lines = [line.removeprefix("-> ").split(", ") for line in text.splitlines()]
+    return [{"__main__"}, *map(set, lines)]
+
+
+LAYERS = drawn()
+
+
+def unit_of(module: str) -> str:
+    """The folder or top-level module that a module belongs to."""
+    return module.split(".")[1] if "." in module else "__init__"
+
+
+def unit_of_file(path: Path) -> str:
     parts = path.relative_to(ROOT).parts
     return parts[0] if parts[0] == "cli" else parts[1].removesuffix(".py")
 
 
-def imports(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            yield from (f"{node.module}.{name.name}" for name in node.names)
+def imports(path: Path, text: str | None = None) -> Iterator[str]:
+    """The modules that a file imports, however it does so; those of other packages too."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    module = ("paipa_etl", *parts) if parts[0] == "cli" else parts
+    package = module if path.name == "__init__.py" else module[:-1]
+    for node in ast.walk(ast.parse(path.read_text() if text is None else text)):
+        if isinstance(node, ast.ImportFrom):
+            base = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
+            yield from _from(".".join(filter(None, (base, node.module))), node)
         elif isinstance(node, ast.Import):
             yield from (name.name for name in node.names)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(
+            ("import_module", "__import__")
+        ):
+            yield from (name.rstrip(".") for name in _constants(node.args[:1]))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield from REFERENCE.findall(node.value)
 
 
-def rank(room: str) -> int | None:
-    return next((n for n, rooms in enumerate(RANKS) if room in rooms), None)
+def _from(base: str, node: ast.ImportFrom) -> Iterator[str]:
+    for name in node.names:
+        home = paipa_etl._HOMES.get(name.name) if base == "paipa_etl" else None
+        yield f"paipa_etl.{home}" if home else f"{base}.{name.name}"
+    if base != "paipa_etl":
+        yield base
+
+
+def _constants(nodes: list[ast.expr]) -> Iterator[str]:
+    """The text of each, or what it begins with, where the rest is worked out."""
+    for node in nodes:
+        for part in ast.walk(node):
+            if isinstance(part, ast.Constant) and isinstance(part.value, str):
+                yield part.value
+                break
+
+
+def layer(unit: str) -> int | None:
+    return next((number for number, units in enumerate(LAYERS) if unit in units), None)
+
+
+def wrong_imports(path: Path, text: str | None = None) -> list[str]:
+    """The units that a file must not import."""
+    here = unit_of_file(path)
+    units = {unit_of(name) for name in imports(path, text) if name.startswith("paipa_etl.")}
+    allowed = {here, *BY_NAME.get(path.relative_to(ROOT).as_posix(), ())}
+    return sorted(
+        unit
+        for unit in units - allowed
+        if (there := layer(unit)) is not None and there <= (layer(here) or 0)
+    )
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_no_import_goes_leftwards_or_sideways(path: Path) -> None:
-    here = room_of(path)
-    if here == "__init__":
+def test_no_import_goes_to_the_left(path: Path) -> None:
+    if unit_of_file(path) == "__init__":
         return  # the public names, each imported when it is asked for
-    assert rank(here) is not None, f"{here} is a room of which this test knows nothing"
-    for module in imports(path):
-        if not module.startswith("paipa_etl."):
-            continue
-        room = module.split(".")[1]
-        there = rank(room)
-        assert there is None or room == here or there > rank(here), f"{here} imports {module}"
+    assert wrong_imports(path) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import paipa_etl.runners.serial",
+        "from paipa_etl.runners import serial",
+        "from paipa_etl import runners",
+        "from paipa_etl import Pipeline",
+        "from ..runners import serial",
+        "from .. import runners",
+        "def late():\n    from paipa_etl.runners.serial import records",
+        "import importlib\nimportlib.import_module('paipa_etl.runners.serial')",
+        "from importlib import import_module\nimport_module(f'paipa_etl.runners.{name}')",
+        "__import__('paipa_etl.runners')",
+        "ENGINE = 'paipa_etl.runners.serial:records'",
+    ],
+)
+def test_every_way_around_is_seen(text: str) -> None:
+    found = wrong_imports(PACKAGE / "threads" / "channel.py", text)
+    assert found in (["runners"], ["pipeline"]), text
+    assert wrong_imports(PACKAGE / "threads" / "channel.py", "import paipa_etl.errors") == []
+
+
+def test_the_drawing_has_every_folder_and_module_once() -> None:
+    units = {unit_of_file(path) for path in FILES} - {"__init__"}
+    listed = [unit for units in LAYERS for unit in units]
+    assert sorted(listed) == sorted(units)
+
+
+def test_few_modules_stand_at_the_top_level() -> None:
+    loose = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__", "__main__"}
+    assert len(loose) <= 12, sorted(loose)
+    page = PAGE.read_text().split("## Folders", 1)[1].split("## Flow", 1)[0]
+    for unit in {unit_of_file(path) for path in FILES} - {"__init__", "__main__"}:
+        assert f"`{unit}/`" in page or f"`{unit}.py`" in page, f"{unit} is not explained"
+
+
+def test_the_arrows_by_name_are_still_needed() -> None:
+    for name, units in BY_NAME.items():
+        if not name.startswith("paipa_etl/schemes/"):
+            found = {unit_of(each) for each in imports(ROOT / name)}
+            assert units <= found, f"{name} imports nothing of {units} by name any more"
 
 
 LONG = {"paipa_etl/runners/threaded/reorder.py": 480}
@@ -86,18 +169,40 @@ def test_threads_start_in_the_runners_and_in_one_other_room() -> None:
     assert {path.parent.name for path in starters} == {"threaded", "runners", "threads"}
 
 
-def test_no_verb_exists_twice() -> None:
-    names = [
+def ready_steps(text: str) -> list[str]:
+    """The classes of ready steps that a module defines."""
+    return [
         node.name
-        for path in FILES
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.ClassDef) and any(base_name(b) in STEPS for b in node.bases)
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.ClassDef) and any(base_name(base) in STEPS for base in node.bases)
     ]
-    assert sorted(names) == sorted(set(names))
 
 
 def base_name(node: ast.expr) -> str:
     return node.id if isinstance(node, ast.Name) else ""
+
+
+def makers(text: str, step: str) -> list[str]:
+    """The functions that make a step of a class."""
+    return [
+        function.name
+        for function in ast.walk(ast.parse(text))
+        if isinstance(function, ast.FunctionDef)
+        for node in ast.walk(function)
+        if isinstance(node, ast.Call) and base_name(node.func).lstrip("_") == step
+    ]
+
+
+def test_no_verb_exists_twice() -> None:
+    """Each ready step stands in steps/ and is made by one verb: no runner has one of its own."""
+    verbs = (PACKAGE / "steps" / "verbs.py").read_text()
+    for path in FILES:
+        for step in set(ready_steps(path.read_text())) - STEPS:
+            assert path.parent.name == "steps", f"{path.name} has a step of its own: {step}"
+            if step != "Opaque":  # what any callable becomes
+                assert len(makers(verbs, step)) == 1, f"{step} is made by {makers(verbs, step)}"
+    assert ready_steps("class Map(FunctionStep): pass") == ["Map"]
+    assert makers("def a():\n    Map(1)\ndef b():\n    return _Map(2)", "Map") == ["a", "b"]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))

@@ -18,7 +18,7 @@ from typing import Any
 
 import orjson
 import pytest
-from conftest import SAMPLE
+from conftest import SAMPLE, extension
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -26,7 +26,7 @@ from paipa_etl import BadRecord
 from paipa_etl.formats import json_text
 from paipa_etl.formats.kernels import _scan_python
 
-scan = pytest.importorskip("paipa_etl.formats.kernels._scan", reason="installed without a compiler")
+scan = extension("paipa_etl.formats.kernels._scan")
 
 scalars = (
     st.none()

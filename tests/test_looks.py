@@ -6,13 +6,15 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from conftest import extension
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paipa_etl.metrics import _meter_python, looks, meter
+from paipa_etl.metrics import _meter_python, looks
 from paipa_etl.metrics.totals import Total
 
-FORMS = [pytest.param(_meter_python, id="plain"), pytest.param(meter, id="compiled")]
+compiled = extension("paipa_etl.metrics._meter")
+FORMS = [pytest.param(_meter_python, id="plain"), pytest.param(compiled, id="compiled")]
 Work = Callable[[int], tuple[float, float]]
 """The microseconds that a step computes and waits for a record of that number."""
 
@@ -111,9 +113,9 @@ def test_the_memory_is_whose_it_is_however_long_the_others_wait(
 
 
 def test_tasks_that_share_a_thread_share_its_processor(monkeypatch: pytest.MonkeyPatch) -> None:
-    world = World(meter, monkeypatch)
+    world = World(compiled, monkeypatch)
     thread, counters, delays = looks.ThreadTime(), looks.Counters({}), looks.Delays()
-    accounts = [meter.Account() for _ in range(50)]
+    accounts = [compiled.Account() for _ in range(50)]
     told = [looks.Worker(account, counters, world.memory, delays, thread) for account in accounts]
     for _ in range(20):
         for tell in told:

@@ -10,13 +10,15 @@ from time import perf_counter_ns
 from typing import Any
 
 import pytest
+from conftest import extension
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paipa_etl.metrics import _meter_python, meter
+from paipa_etl.metrics import _meter_python
 from paipa_etl.metrics.totals import Total, middle
 
-FORMS = [pytest.param(_meter_python, id="plain"), pytest.param(meter, id="compiled")]
+compiled = extension("paipa_etl.metrics._meter")
+FORMS = [pytest.param(_meter_python, id="plain"), pytest.param(compiled, id="compiled")]
 
 
 class Hands:
@@ -200,7 +202,7 @@ def test_what_the_system_tells_is_read_or_is_nothing(form: Any, tmp_path: Path) 
 
 @given(st.integers(0, 1 << 62))
 def test_a_bucket_is_as_wide_as_it_is_said_to_be(value: int) -> None:
-    place = meter.bucket_of(value)
+    place = compiled.bucket_of(value)
     assert place == _meter_python.bucket_of(value) < 512
     assert middle(place) == pytest.approx(value, rel=0.0625, abs=0.5)
 
@@ -231,7 +233,7 @@ def test_compiled_and_plain_count_and_time_the_same(
         peek = [(a.own, a.records, a.buckets) for a in (chain.base, *chain.accounts)]
         return [got, peek, [looked[1:] for looked in chain.looks], chain.hands.now]
 
-    assert run(_meter_python) == run(meter)
+    assert run(_meter_python) == run(compiled)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -244,8 +246,8 @@ def test_a_tally_counts_what_it_gave(form: Any, items: list[int], taken: int) ->
 
 def test_the_compiled_clock_keeps_time_with_the_systems() -> None:
     """It may read the processor's counter, of which it knows what a tick is worth."""
-    account = meter.Account()
-    strand = meter.Strand(account, lambda *_: 1 << 60)
+    account = compiled.Account()
+    strand = compiled.Strand(account, lambda *_: 1 << 60)
     before = perf_counter_ns()
     strand.settle()
     began, own = perf_counter_ns(), account.own
