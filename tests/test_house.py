@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import unused
 from conftest import ROOT
 
 import paipa_etl
@@ -241,3 +242,17 @@ def test_tests_look_at_the_exit_code_of_what_they_start() -> None:
     assert not [*unchecked(ast.parse(good))]
     for path in sorted((ROOT / "tests").rglob("*.py")):
         assert not [*unchecked(ast.parse(path.read_text()))], path.name
+
+
+def test_nothing_is_there_that_nobody_refers_to() -> None:
+    assert unused.unused() == []
+
+
+def test_a_name_that_nobody_refers_to_is_seen(tmp_path: Path) -> None:
+    path = tmp_path / "module.py"
+    path.write_text(
+        'A = "B.c"\nclass B:\n    def m(self):\n        """Of m."""\n        f"{A}"  # m\n'
+    )
+    assert [*unused.defined(path)] == ["A", "B", "m"]
+    words = [*unused.used(path)]
+    assert [words.count(name) for name in ("A", "B", "m")] == [2, 2, 1]

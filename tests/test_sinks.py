@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -238,3 +240,22 @@ def test_a_copy_loads_no_library_that_decodes_or_encodes(tmp_path: Path) -> None
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr) == ("set()\n", "")
     assert (tmp_path / "out.jsonl").read_bytes() == b'{"a": 1}\n'
+
+
+def test_a_sink_used_alone_finishes_publishing_before_an_interrupt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The interrupt used to come in the middle: nobody knew whether the output was there."""
+    target = tmp_path / "out.jsonl"
+    replace = os.replace
+
+    def interrupted(*paths: Any) -> None:
+        signal.raise_signal(signal.SIGINT)
+        replace(*paths)
+
+    sink = write(target)
+    sink.__enter__().write({"a": 1})
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        sink.__exit__(None, None, None)
+    assert target.read_bytes() == b'{"a":1}\n'

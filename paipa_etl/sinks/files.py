@@ -259,14 +259,10 @@ class FileSink(Sink):
 
 def _leave(file: OpenFile, error: BaseException | None) -> None:
     try:
-        if error is not None:
+        if error is None:
+            file.publish()
+        else:
             file.abort(error)
-            return
-        try:
-            file.commit()
-        except BaseException as failure:
-            file.abort(failure)
-            raise
     finally:
         file.close()
 
