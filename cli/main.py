@@ -23,7 +23,14 @@ if TYPE_CHECKING:
     Action = Callable[[argparse.Namespace, Signals], int]
 
 BROKEN_PIPE = 141
-OPTIONS = {"from_": "-f jsonl", "to": "-t jsonl"}
+OPTIONS = {
+    "from_": "-f jsonl",
+    "to": "-t jsonl",
+    "allow_schemes": "--allow-scheme",
+    "clobber": "--no-clobber",
+    "max_record": "--max-record",
+    "method": "--http-put",
+}
 """What an error's parameter is called on the command line."""
 
 

@@ -33,7 +33,12 @@ class PaipaError(Exception):
 
     exit_code = 1
     parameter: str | None = None
-    """The keyword argument that may help."""
+    """The keyword argument that may help; the command line adds its option."""
+
+    def __init__(self, *args: Any, parameter: str | None = None) -> None:
+        super().__init__(*args)
+        if parameter is not None:
+            self.parameter = parameter
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Survives pickling, whatever its class takes to be made."""
@@ -102,13 +107,20 @@ class BadRecord(PaipaError, ValueError):
     are, where they are known (of a record that could not be decoded).
     """
 
-    def __init__(self, problem: str, place: object = None, raw: bytes | None = None) -> None:
+    def __init__(
+        self,
+        problem: str,
+        place: object = None,
+        raw: bytes | None = None,
+        *,
+        parameter: str | None = None,
+    ) -> None:
         self.problem, self.place, self.raw = problem, place, raw
-        super().__init__(problem, place, raw)
+        super().__init__(problem, place, raw, parameter=parameter)
 
     def at(self, place: object, raw: bytes | None) -> BadRecord:
         """The same error with its place and the record's bytes."""
-        return type(self)(self.problem, place, raw)
+        return type(self)(self.problem, place, raw, parameter=self.parameter)
 
     def __str__(self) -> str:
         where = f"{self.place}: " if self.place is not None else ""

@@ -145,7 +145,7 @@ class Pipeline:
         published. ``run`` lets a caller read the counts after a failure.
         A ``debugger`` looks at the run: ``report.view`` is what it saw.
         """
-        run = self.new_run(debugger=debugger) if run is None else run
+        run = self._run_of(run, debugger)
         with ending(self.source, run):
             self._check()
             check_not_same(self.source, self.sink, run)
@@ -155,6 +155,13 @@ class Pipeline:
                 sink = Discard() if self.sink is None else self.sink
                 carry_out(core, self.source, steps, sink, run)
         return run.report()
+
+    def _run_of(self, run: Run | None, debugger: Debugger | None) -> Run:
+        if run is None:
+            return self.new_run(debugger=debugger)
+        if debugger is not None:
+            raise PlanError("a run that was made before has its debugger: new_run(debugger=...)")
+        return run
 
     def described(self, steps: tuple[Step, ...]) -> Plan:
         """The plan as the debugger needs it; ``steps`` are the steps that run."""
@@ -173,7 +180,7 @@ class Pipeline:
         Leaving the block waits for the end (a ``Feed`` or queue that is the source is
         finished first); an exception in it aborts the run.
         """
-        run = self.new_run(debugger=debugger) if run is None else run
+        run = self._run_of(run, debugger)
         return self._in_background(run).begin()
 
     def _in_background(self, run: Run) -> StartedRun:

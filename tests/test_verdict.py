@@ -171,7 +171,7 @@ CASES = {
         view(source(parts={"store": 8.5}), step(), sink(), queues=(ahead(),)),
         "source-store",
         "in.jsonl.gz",
-        ["the store of the input, in.jsonl.gz: 85%", "--transfers"],
+        ["the store of the input, in.jsonl.gz: 85%", "transfers"],
     ),
     "a slow codec of the input": (
         view(source(parts={"codec": 8.5}), step(), sink(), queues=(ahead(),)),
@@ -189,7 +189,7 @@ CASES = {
         view(source(), step(), sink(parts={"codec": 9.5}), queues=(behind(),)),
         "sink-codec",
         "out.jsonl.gz",
-        ["the codec of the output", "--level"],
+        ["the codec of the output", "level"],
     ),
     "a slow store of the output": (
         view(source(), step(), sink(parts={"store": 9.5}), queues=(behind(),)),
@@ -254,7 +254,7 @@ def test_the_codec_of_an_output_is_not_read_out_of_its_name() -> None:
     slow.name = "zstd.jsonl.gz  (jsonl, gzip)"
     assert "a fraction of gzip's time" in judge(view(source(), slow, queues=(behind(),))).lever
     slow.codec = "zstd"
-    assert judge(view(source(), slow, queues=(behind(),))).lever == "a lower --level, or lz4"
+    assert judge(view(source(), slow, queues=(behind(),))).lever == "a lower level, or lz4"
 
 
 def test_a_queue_belongs_to_a_line_of_the_view_and_not_to_a_name() -> None:

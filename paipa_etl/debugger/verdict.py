@@ -151,17 +151,17 @@ def _of_an_end(work: Work, text: str) -> Verdict:
         return Verdict("source-store", work.step.name, text, lever)
     levers = {
         "source-store": "nothing in the pipeline: it takes what the input's disk, network or "
-        "maker gives; several inputs at once (--transfers) may give more",
+        "maker gives; several inputs at once (transfers) may give more",
         "source-codec": "have the input written as zstd, which is decoded several times as fast, "
-        "or in several files, and read those at once (--transfers)",
+        "or in several files, and read those at once (transfers)",
         "source-format": "read less of it, filter earlier, or split the input over processes",
         "sink-store": "nothing in the pipeline: it gives what the output's disk, network or "
         "reader takes",
-        "sink-codec": "a lower --level, or zstd, which takes a fraction of gzip's time",
+        "sink-codec": "a lower level, or zstd, which takes a fraction of gzip's time",
         "sink-format": "write fewer or smaller records, or split the input over processes",
     }
     if kind == "sink-codec" and work.step.codec == "zstd":
-        levers[kind] = "a lower --level, or lz4"
+        levers[kind] = "a lower level, or lz4"
     return Verdict(kind, work.step.name, text, levers[kind])
 
 
@@ -193,7 +193,7 @@ def _more_workers(work: Work, view: View, next_busiest: float) -> str:
     step, least = work.step, max(next_busiest * view.seconds, view.cpu)
     if view.transfers > 1:
         times = min(max(view.seconds / least, 2), 1_000 / view.transfers)
-        return f"more transfers at once: --transfers {round(times * view.transfers)}"
+        return f"more transfers at once: {round(times * view.transfers)}"
     wanted = min(max(round(step.seconds / least), 2 * max(work.workers, 1)), 1_000)
     if step.opaque and not step.workers:
         return f"have what it waits for done by steps.map(function, workers={wanted})"

@@ -16,7 +16,7 @@ from paipa_etl.location import Location
 from paipa_etl.run import Run
 from paipa_etl.sinks import Target, WriteStore
 from paipa_etl.sinks.standard import LiveTarget, open_descriptor
-from paipa_etl.stores import StoreOptions
+from paipa_etl.stores import StoreOptions, exists_already
 from paipa_etl.stores.descriptors import (
     named_descriptor,
     names_foreign_descriptor,
@@ -52,12 +52,8 @@ def open_local(location: Location, clobber: bool, run: Run, options: StoreOption
         problem = "is a descriptor of another process, on a regular file that it may be writing"
         raise PlanError(f"{location}: {problem}; name the file itself to replace it")
     if not clobber:
-        raise _exists(location)
+        raise exists_already(location)
     return LocalTarget(location, path, os.stat(path), clobber)
-
-
-def _exists(location: Location) -> PlanError:
-    return PlanError(f"{location} exists already, and --no-clobber keeps it")
 
 
 def _open_live(location: Location, path: str) -> int:
@@ -139,7 +135,7 @@ class LocalTarget:
             self._close()
             self._sync_directory()
         except FileExistsError:  # the name was taken meanwhile
-            raise _exists(self._location) from None
+            raise exists_already(self._location) from None
         except OSError as error:
             raise self._failed(error) from error
 

@@ -8,11 +8,11 @@ import warnings
 from functools import partial
 from typing import Any
 
-from paipa_etl.errors import OutputError, PaipaWarning, PlanError, shown
+from paipa_etl.errors import OutputError, PaipaWarning, shown
 from paipa_etl.location import Location
 from paipa_etl.run import Run
 from paipa_etl.sinks import WriteStore
-from paipa_etl.stores import StoreOptions, check_words
+from paipa_etl.stores import StoreOptions, check_words, exists_already
 from paipa_etl.stores.attempts import Attempts
 from paipa_etl.stores.port import StoreFailure
 from paipa_etl.stores.protocols import ProtocolFile
@@ -49,7 +49,7 @@ class ProtocolTarget:
         with contextlib.suppress(StoreFailure):
             self._file.stat()
             if not self._clobber:
-                raise PlanError(f"{self._location} exists already, and --no-clobber keeps it")
+                raise exists_already(self._location)
 
     def write(self, data: bytes | bytearray) -> None:
         """Add to the file."""

@@ -224,7 +224,8 @@ def open_upload(location: Location, clobber: bool, run: Run, options: StoreOptio
         return UploadTarget(location, writer, clobber, run, options)
     if not clobber:
         words = ", ".join(sorted(options.transport_params))
-        raise PlanError(f"{location}: --no-clobber does not go with {words}")
+        problem = f"clobber=False does not go with {words}"
+        raise PlanError(f"{location}: {problem}", parameter="clobber")
     return StreamTarget(location, options, run.clients)
 
 

@@ -186,10 +186,11 @@ class FileSource(Source):
         return format.check_options(self.format_options)
 
     def _too_long(self, given: SourceBlock, run: Run) -> None:
-        problem = f"longer than the {self.max_record:,} bytes that a record may have (--max-record)"
+        problem = f"longer than the {self.max_record:,} bytes that a record may have"
+        error = BadRecord(problem, parameter="max_record")
         given.count = 1
         place = given.places.of(0)
-        run.policy.decide(Failure(BadRecord(problem), "", place, given.block.data))
+        run.policy.decide(Failure(error, "", place, given.block.data))
         run.counts.bad += 1
 
     def _pieces(self, run: Run) -> Generator[Piece, None, None]:

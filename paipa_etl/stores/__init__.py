@@ -104,5 +104,10 @@ def scheme_of(location: Location, allowed: Sequence[str], verb: str) -> Scheme:
         return table.allowed(location.scheme)
     known = ", ".join(sorted(name for row in table.known() for name in row.names))
     problem = f"no store {verb} {location.scheme!r}; known: {known}"
-    problem += " (a protocol of fsspec's is allowed by --allow-scheme)"
-    raise PlanError(f"{location}: {problem}")
+    problem += " (a protocol of fsspec's has to be allowed by name)"
+    raise PlanError(f"{location}: {problem}", parameter="allow_schemes")
+
+
+def exists_already(location: Location) -> PlanError:
+    """The error for an output that is there, where nothing may be replaced."""
+    return PlanError(f"{location} exists already, and nothing may be replaced", parameter="clobber")

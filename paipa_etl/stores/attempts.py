@@ -11,12 +11,11 @@ from paipa_etl.errors import (
     InputUnavailable,
     OutputError,
     OutputUnavailable,
-    PlanError,
 )
 from paipa_etl.location import Location
 from paipa_etl.run.clients import Clients
 from paipa_etl.run.retries import LONGEST
-from paipa_etl.stores import StoreOptions
+from paipa_etl.stores import StoreOptions, exists_already
 from paipa_etl.stores.pace import RATE, Pace, Watch
 from paipa_etl.stores.port import StoreFailure
 from paipa_etl.stores.waking import waker
@@ -104,6 +103,6 @@ def ours(location: Location, failure: StoreFailure, kind: Kind, failed: int = 1)
     """The error of our own for what a store could not do."""
     times = f" (given up after {failed} attempts)" if failure.retryable and failed > 1 else ""
     if failure.kind == "exists":
-        return PlanError(f"{location} exists already, and --no-clobber keeps it")
+        return exists_already(location)
     raised = UNAVAILABLE[kind] if failure.retryable else kind
     return raised(f"{location}: {failure}{times}")

@@ -15,10 +15,9 @@ from datetime import datetime
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
-from paipa_etl.errors import PlanError
 from paipa_etl.location import Location
 from paipa_etl.run.clients import Clients
-from paipa_etl.stores import CONNECT_TIMEOUT, StoreOptions
+from paipa_etl.stores import CONNECT_TIMEOUT, StoreOptions, exists_already
 from paipa_etl.stores.buckets import bucket_and_key, key_of, url_of
 from paipa_etl.stores.failures import answered
 from paipa_etl.stores.gcs_client import shared, told
@@ -157,7 +156,7 @@ class GcsObject:
             return
         with suppress(StoreFailure):
             self.stat()
-            raise PlanError(f"{self._location} exists already, and --no-clobber keeps it")
+            raise exists_already(self._location)
 
     def _bucket_there(self) -> bool:
         try:

@@ -157,7 +157,7 @@ class HttpObject:
         """Writing is asked for by name; with a condition where nothing is to be replaced."""
         if str(self._options.word("method", "")).upper() != "PUT":
             problem = "is written by a PUT, and only where transport_params={'method': 'PUT'} asks"
-            raise PlanError(f"{self._location}: {problem} (--http-put)")
+            raise PlanError(f"{self._location}: {problem}", parameter="method")
 
     def put(self, data: Part, clobber: bool) -> None:
         """Publish a small object."""
