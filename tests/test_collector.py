@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import gzip
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -15,7 +16,8 @@ import pytest
 from test_exit import HALF, SHAPES, ran
 
 from paipa_etl import Feed, Pipeline, per_worker, read, steps
-from paipa_etl.threads.collector import apart, is_collecting
+from paipa_etl.threads import collector
+from paipa_etl.threads.collector import CleanupStack, apart, is_collecting
 
 WITHIN = 20.0  # seconds after which something hangs
 
@@ -214,3 +216,48 @@ def test_an_iterator_that_is_just_dropped_is_closed_before_anything_else(tmp_pat
             next(flow)
             del flow
             assert {t for t in threading.enumerate() if t.name != "paipa-janitor"} == threads
+
+
+@pytest.mark.parametrize("phase", ["start", "stop"])
+def test_an_interrupt_in_the_note_of_a_collection_does_not_hide_it(
+    phase: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A handler that raised there made a collection that ended go on for ever, as it seemed.
+
+    Cleanups waited for the next collection then, and without a closing thread a stack called
+    itself until the recursion was too deep (seen once in fifty interrupts).
+    """
+    lost: list[Any] = []
+    seen: list[bool] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda told: lost.append(told.exc_type))
+
+    def raise_once(frame: Any, event: str, argument: Any) -> None:
+        is_note = frame.f_code.co_name == "_note_collection"
+        if is_note and not lost and frame.f_locals["phase"] == phase:
+            raise KeyboardInterrupt
+
+    Dropped(lambda: seen.append(is_collecting()))
+    before = sys.gettrace()
+    sys.settrace(raise_once)
+    try:
+        gc.collect()
+    finally:
+        sys.settrace(before)
+    assert lost == [KeyboardInterrupt]
+    assert seen == [True]
+    assert not is_collecting()
+
+
+def test_a_stack_in_a_collection_without_a_closing_thread_is_closed_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    closed: list[int] = []
+    monkeypatch.setattr(collector, "_served", False)
+
+    def leave() -> None:
+        with CleanupStack() as stack:
+            stack.callback(closed.append, 1)
+
+    Dropped(leave)
+    gc.collect()
+    assert closed == [1]

@@ -35,10 +35,15 @@ def apart(cleanup: Callable[[], object]) -> None:
     Cleanups that are handed over are called in order. Without a closing thread (no run has
     started a thread yet, or the interpreter ends) a cleanup is called at once.
     """
-    if _served and is_collecting():
+    if _hands_over():
         _collected.append(cleanup)
     else:
         cleanup()
+
+
+def _hands_over() -> bool:
+    """Whether cleanups are for the closing thread now."""
+    return _served and is_collecting()
 
 
 class CleanupStack(ExitStack):
@@ -48,7 +53,7 @@ class CleanupStack(ExitStack):
     """
 
     def __exit__(self, *error: Any) -> bool | None:
-        if is_collecting():
+        if _hands_over():
             apart(self.pop_all().close)
             return False
         return super().__exit__(*error)
@@ -99,5 +104,7 @@ def _after_fork() -> None:
     _served, _cleanups = False, SimpleQueue()
 
 
-gc.callbacks.append(_note_collection)
+# Twice: a signal handler may raise in the first call, which then notes nothing, and whoever asks
+# later would take the collection for one that goes on for ever.
+gc.callbacks += [_note_collection, _note_collection]
 os.register_at_fork(after_in_child=_after_fork)
