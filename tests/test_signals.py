@@ -248,7 +248,9 @@ def test_interrupted_twice_at_any_moment(tmp_path: Path, moment: str, first: int
         assert b"Exception ignored" not in said, told
         if said.startswith(TWICE):
             assert code == 130, told
-            assert (b"the output is published" in said) is published, told
+            # Between the rename and the note of it nobody knows, and the message says so.
+            if b"may be there" not in said:
+                assert (b"the output is published" in said) is published, told
             for left in temporary(tmp_path):
                 left.unlink()
         elif said:
