@@ -25,6 +25,17 @@ HERE = {"permit_redirects": False}  # of every call, whoever made the client
 T = TypeVar("T")
 
 
+def _forget_frames(error: BaseException) -> None:
+    """Empty the frames of an error and of its causes: they refer to themselves, and to answers.
+
+    Else the cyclic collector would find an answer that is not closed, some time later.
+    """
+    found: BaseException | None = error
+    while found is not None:
+        clear_frames(found.__traceback__)
+        found = found.__cause__ or found.__context__
+
+
 class AzureObject:
     """One blob, or a prefix, of a container: ``az://container/blob``.
 
@@ -56,8 +67,7 @@ class AzureObject:
             code = str(getattr(code, "value", code))  # an enum where the library knows the code
             headers = getattr(error.response, "headers", None)
             failure = answered(error.status_code or 0, code, headers=headers)
-            # Its frames refer to themselves, and to connections that are to be closed with us.
-            clear_frames(error.__traceback__)
+            _forget_frames(error)
             if error.status_code == 409 and "Exists" in code:
                 failure.kind = "exists"
             if (error.status_code or 0) in range(200, 300):  # of another kind than it is to be
@@ -69,6 +79,7 @@ class AzureObject:
             if "Content-Range" in str(error) or "Deserialization" in problem:
                 problem = LACKING
             failure = transport(error, self._options.timeout) or StoreFailure(problem)
+            _forget_frames(error)
         raise failure
 
     # Reading
