@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from paipa_etl.metrics.plan import Plan
-from paipa_etl.pipeline import Pipeline, watch_of
+from paipa_etl.pipeline import Pipeline, observer_of
 from paipa_etl.run import new_run
 from paipa_etl.run.resources import check
 from paipa_etl.runners import serial
@@ -37,7 +37,7 @@ def combine_pipeline(source: Any, steps: Any, *, debugger: Debugger | None = Non
 
 def _iterate(plan: Pipeline, debugger: Debugger | None) -> Iterator[Any]:
     check([function for step in plan.steps for function in step.functions], {})
-    run = new_run(observer=watch_of(debugger))
+    run = new_run(observer=observer_of(debugger))
     if debugger is None:
         return serial.records(plan.source, plan.steps, run)
 

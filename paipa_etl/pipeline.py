@@ -132,7 +132,7 @@ class Pipeline:
             max_memory=self.max_memory,
             clients=clients,
             threads=threads,
-            observer=watch_of(debugger),
+            observer=observer_of(debugger),
             before_commit=before_commit,
             must_finish=must_finish,
         )
@@ -256,7 +256,7 @@ def read(
     return Pipeline(FileSource(locations, format, codec, max_record, read_ahead, options, made))
 
 
-def watch_of(debugger: Debugger | None) -> Observer:
+def observer_of(debugger: Debugger | None) -> Observer:
     """What a run tells of itself to a debugger, or to nobody."""
     return NOT_OBSERVED if debugger is None else debugger.watch()
 

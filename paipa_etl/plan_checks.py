@@ -1,4 +1,4 @@
-"""Clash: an output that is also an input is refused before anything is opened.
+"""What is refused before anything is opened: an output that is also an input, closed descriptors.
 
 Two names are one file if they lead to the same inode: links, ``./``, names of descriptors,
 standard input and output, the descriptors of file objects. Only regular files clash: a terminal,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import logging
-import socket
 import sys
 import threading
 import time
@@ -111,12 +110,3 @@ def test_a_name_that_is_taken_is_refused() -> None:
     for name in ("once", "abfs", "-"):
         with pytest.raises(PlanError, match="already"):
             stores.register(object, name)
-
-
-def test_the_socket_is_what_ends_the_wait() -> None:
-    """The test of the wait can fail: nothing else ends ``recv``."""
-    one, other = socket.socketpair()
-    with one, other:
-        one.settimeout(0.2)
-        with pytest.raises(TimeoutError):
-            one.recv(1)

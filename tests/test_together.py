@@ -12,7 +12,7 @@ from conftest import Command
 
 from paipa_etl import Pipeline, read, steps, transfer, write
 from paipa_etl.debugger import Debugger, View
-from paipa_etl.metrics.accounts import MANY, Watch
+from paipa_etl.metrics.accounts import MANY, RunAccounts
 from paipa_etl.metrics.observer import OWN, SOURCE
 
 RECORDS = 100
@@ -84,7 +84,7 @@ def test_what_a_failed_one_had_read_is_left_over(folder: Path) -> None:
 
 def test_threads_that_have_ended_are_kept_as_a_sum() -> None:
     """Each input has threads of its own, and there may be millions of inputs."""
-    watch = Watch()
+    watch = RunAccounts()
 
     def work(number: int) -> None:
         watch.lane(SOURCE)

@@ -17,7 +17,7 @@ from paipa_etl.debugger import Debugger, QueueView, StepView, View
 from paipa_etl.debugger.observed import steps_of
 from paipa_etl.debugger.verdict import judge
 from paipa_etl.debugger.view import QueueRole
-from paipa_etl.metrics.accounts import Watch
+from paipa_etl.metrics.accounts import RunAccounts
 from paipa_etl.metrics.plan import Plan, PlanStep
 from paipa_etl.run import new_run
 
@@ -313,7 +313,7 @@ def test_a_source_a_step_and_a_sink_of_one_name_are_told_apart() -> None:
     plan = Plan("-  (jsonl)", (PlanStep("-  (jsonl)"),), "-  (jsonl)")
     run = new_run()
     run.counts.add_step("-  (jsonl)")
-    watch = Watch()
+    watch = RunAccounts()
     names = [line.name for line in steps_of(watch, run, plan, run.report())]
     watch.memory.close()
     assert names == ["-  (jsonl)", "-  (jsonl) (1)", "-  (jsonl) (output)"]

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from paipa_etl.debugger.view import QueueRole, QueueView, StepView
 from paipa_etl.errors import shown
-from paipa_etl.metrics.accounts import Queue, Watch
+from paipa_etl.metrics.accounts import Queue, RunAccounts
 from paipa_etl.metrics.observer import (
     CODEC,
     OWN,
@@ -32,7 +32,7 @@ class Observed(Protocol):
     def report(self) -> Report: ...
 
 
-def steps_of(watch: Watch, run: Observed, plan: Plan, report: Report) -> list[StepView]:
+def steps_of(watch: RunAccounts, run: Observed, plan: Plan, report: Report) -> list[StepView]:
     """The lines of source, steps and sink."""
     views = [_source(watch, run, plan, report)]
     counts, names = run.counts.steps, names_of(run, plan)
@@ -72,7 +72,7 @@ def places_of(run: Observed) -> dict[Owner, int]:
     return {owner: place for place, owner in enumerate((SOURCE, *run.counts.steps, SINK))}
 
 
-def _source(watch: Watch, run: Observed, plan: Plan, report: Report) -> StepView:
+def _source(watch: RunAccounts, run: Observed, plan: Plan, report: Report) -> StepView:
     view = _ends(watch, SOURCE, plan.source)
     view.records_in = view.records_out = report.read
     view.bytes, view.skipped = report.bytes_in, run.counts.bad
@@ -81,7 +81,7 @@ def _source(watch: Watch, run: Observed, plan: Plan, report: Report) -> StepView
     return view
 
 
-def _sink(watch: Watch, run: Observed, plan: Plan, report: Report) -> StepView:
+def _sink(watch: RunAccounts, run: Observed, plan: Plan, report: Report) -> StepView:
     view = _ends(watch, SINK, plan.sink)
     view.codec = plan.sink_codec
     view.records_in, view.records_out = report.read, report.written
@@ -91,7 +91,7 @@ def _sink(watch: Watch, run: Observed, plan: Plan, report: Report) -> StepView:
     return view
 
 
-def _ends(watch: Watch, owner: Owner, name: str) -> StepView:
+def _ends(watch: RunAccounts, owner: Owner, name: str) -> StepView:
     """A source or a sink, whose work is in three parts."""
     format = watch.total(owner, OWN)
     every = {
@@ -111,7 +111,7 @@ def _ends(watch: Watch, owner: Owner, name: str) -> StepView:
     return view
 
 
-def _step(watch: Watch, count: StepCount, report: StepReport, planned: PlanStep) -> StepView:
+def _step(watch: RunAccounts, count: StepCount, report: StepReport, planned: PlanStep) -> StepView:
     total, counted, workers = watch.total(count), count.total(), planned.workers
     view = StepView(count.name, "step", report.records_in, report.records_out, workers)
     view.paced = planned.paced
@@ -136,12 +136,12 @@ def _of_each(view: StepView, left: int) -> None:
         view.p99 *= part
 
 
-def _counters(watch: Watch, counted: Sequence[int]) -> dict[str, int]:
+def _counters(watch: RunAccounts, counted: Sequence[int]) -> dict[str, int]:
     names = watch.counters.names
     return dict(zip(names, counted or [0] * len(names), strict=True))
 
 
-def _waited(watch: Watch, giver: Owner = None, taker: Owner = None) -> float:
+def _waited(watch: RunAccounts, giver: Owner = None, taker: Owner = None) -> float:
     """The seconds waited at the channels of somebody; not those within a source or a sink."""
     waited = 0.0
     for queue in list(watch.queues):

@@ -26,7 +26,7 @@ from paipa_etl.debugger.samples import TOTALS, Samples
 from paipa_etl.debugger.verdict import judge
 from paipa_etl.debugger.view import View, filled
 from paipa_etl.errors import PaipaWarning, describe
-from paipa_etl.metrics.accounts import Watch
+from paipa_etl.metrics.accounts import RunAccounts
 from paipa_etl.metrics.observer import CODEC, OWN, SINK, SOURCE, STORE
 from paipa_etl.metrics.plan import Plan
 from paipa_etl.threads import forks
@@ -71,7 +71,7 @@ class Debugger:
         return self._session.now() if self._session and self._session.goes_on else self.view
 
 
-class Session(Watch):
+class Session(RunAccounts):
     """One run that is looked at. Its thread samples it; nested generators do so in passing."""
 
     def __init__(self, debugger: Debugger) -> None:

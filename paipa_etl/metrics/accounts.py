@@ -43,7 +43,7 @@ class Queue:
     taker: Owner
 
 
-class Watch(Observer):
+class RunAccounts(Observer):
     """The accounts of one run. Each belongs to one thread; they are added up when looked at.
 
     Keeps some kilobytes for each thread and role; of threads that have ended only their sum,
@@ -101,7 +101,7 @@ class Watch(Observer):
         return Worker(account, self.counters, self.memory, self.delays, self._here.thread.time)
 
     def inside(self, whose: Callable[[Owner], Owner]) -> Observer:
-        return Inside(self, whose)
+        return PartAccounts(self, whose)
 
     # What is asked.
 
@@ -212,10 +212,10 @@ class ThreadAccounts:
     accounts: list[tuple[Key, Account]] = field(default_factory=list)
 
 
-class Inside(Observer):
+class PartAccounts(Observer):
     """A run that is part of another: ``whose`` says on whose accounts its own are; no channels."""
 
-    def __init__(self, watch: Watch, whose: Callable[[Owner], Owner]) -> None:
+    def __init__(self, watch: RunAccounts, whose: Callable[[Owner], Owner]) -> None:
         self._watch, self._whose = watch, whose
 
     def lane(self, owner: Owner, role: str = OWN) -> None:
@@ -235,7 +235,7 @@ class Inside(Observer):
         return self._watch.section(self._whose(owner), role)
 
     def inside(self, whose: Callable[[Owner], Owner]) -> Observer:
-        return Inside(self._watch, lambda owner: self._whose(whose(owner)))
+        return PartAccounts(self._watch, lambda owner: self._whose(whose(owner)))
 
     def worker(self, owner: Owner) -> Callable[[float, int], None]:
         return self._watch.worker(self._whose(owner))

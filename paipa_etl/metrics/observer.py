@@ -1,7 +1,7 @@
 """What a run reports while it runs: whose time it is, in which thread.
 
 Runners, sources and sinks know this module only. Without a debugger, ``NOT_OBSERVED`` hands
-iterators back as they are. With one, ``Watch`` in ``accounts.py`` keeps the accounts.
+iterators back as they are. With one, ``RunAccounts`` in ``accounts.py`` measures.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ if TYPE_CHECKING:
     from paipa_etl.metrics.plan import Plan
 
 SOURCE, SINK = "source", "sink"
-# What the time is of somebody: own work (of a source and a sink, that of the format), work of
-# the store or the codec, waiting for records or for room behind it; or what its thread does else.
+# What an owner's time is spent on: its own work (of a source and a sink, that of the format), the
+# store, the codec, waiting for records, waiting for room to hand them over, or anything else.
 OWN, STORE, CODEC, WAITS, ROOM, ELSE = "own", "store", "codec", "waits", "room", "else"
 ROLES = (OWN, STORE, CODEC, WAITS, ROOM, ELSE)
 
 Owner = object
+"""Whose time is measured: the counts of a step, ``SOURCE`` or ``SINK``."""
 Key = tuple[Owner, str]
 Weigh = Callable[[Any], int]
 
@@ -31,51 +32,60 @@ class Measured(Protocol):
 
 
 class Observer:
-    """Nobody looks: nothing is measured."""
+    """What a run reports to. This one measures nothing; ``RunAccounts`` overrides every method."""
 
     def lane(self, owner: Owner, role: str = OWN) -> None:
-        """The time of the thread is somebody's, as long as it is nobody else's."""
+        """Until further notice, the time of the calling thread counts for an owner."""
 
     def timed(
         self, items: Iterator[Any], owner: Owner, role: str = OWN, *, weigh: Weigh | None = None
     ) -> Iterator[Any]:
-        """An iterator, whose work is an owner's time; an item weighs one record, or ``weigh``."""
+        """The iterator; the time of its work counts for an owner.
+
+        ``weigh`` gives the number of records in an item; without it, an item is one record.
+        """
         return items
 
     def call(
         self, function: Callable[[Any], Any], owner: Owner, gone: object
     ) -> Callable[[Any], Any]:
-        """A function of one record, whose time is an owner's; ``gone`` stands for no result."""
+        """The function; its time counts for an owner. ``gone`` is the result for dropped records."""
         return function
 
     def section(self, owner: Owner, role: str) -> AbstractContextManager[None]:
-        """What is done in the block is somebody's time."""
+        """A context manager; the time of its block counts for an owner."""
         return nullcontext()
 
     def channel(self, channel: Measured, giver: Owner, taker: Owner) -> None:
-        """There is a channel."""
+        """A channel exists: who hands over, and who takes."""
 
     def inside(self, whose: Callable[[Owner], Owner]) -> Observer:
-        """What a run tells that is part of this one; ``whose`` accounts its own are."""
+        """The observer of a run that is a part of this one.
+
+        ``whose`` gives the owner in this run for an owner in the part.
+        """
         return self
 
     def worker(self, owner: Owner) -> Callable[[float, int], None]:
-        """What a worker tells how many seconds how many records took."""
-        return _untold
+        """A function by which a worker reports seconds of work and the number of records."""
+        return _ignored
 
     def watching(
         self, run: Any, plan: Callable[[], Plan], *, thread: bool = True
     ) -> AbstractContextManager[None]:
-        """While the run goes on; with a thread of its own, or in passing."""
+        """A context manager for the time of the run.
+
+        ``thread``: a thread takes the samples; otherwise the threads of the run do.
+        """
         return nullcontext()
 
     def details(self) -> Any:
-        """What was seen, when the run is over; nothing."""
+        """What was measured, when the run is over: a ``View``, or None."""
         return None
 
 
-def _untold(seconds: float, count: int) -> None:
-    """Nobody listens."""
+def _ignored(seconds: float, count: int) -> None:
+    """A report that is not kept."""
 
 
 NOT_OBSERVED = Observer()

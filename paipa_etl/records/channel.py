@@ -18,7 +18,7 @@ class BatchChannel(Channel[Batch]):
     """Hands batches over in order. A batch counts as many as it has records.
 
     It is split where only a part of it fits, or only a part is taken. Records that are handed
-    over one by one join the last batch, as long as nobody has taken it.
+    over one by one join the last batch, until it is taken.
     """
 
     def __init__(self, max_bytes: int, max_items: int) -> None:
@@ -49,7 +49,7 @@ class BatchChannel(Channel[Batch]):
     def add(
         self, record: Any, index: int, origin: Batch, size: int, raw: bytes | None = None
     ) -> None:
-        """Hand over one record of the batch ``origin``, with others where nobody waits for it."""
+        """Hand over one record of the batch ``origin``; it joins others until they are taken."""
         join = partial(self._join, record, index, origin, size, raw)
         with self.lock:
             given = join()

@@ -58,8 +58,8 @@ def never() -> bool:
 class Run:
     """One run, made by ``new_run``; never shared.
 
-    The objects are those of the run; a thread has a ``Run`` with a cursor of its own
-    (``branch``), and so has what stands behind another part (``behind``).
+    All of its threads share the objects, except the cursor: each thread has its own ``branch``.
+    The steps after ``steps.threaded`` have their own ``behind``.
     """
 
     policy: ErrorPolicy
@@ -78,11 +78,11 @@ class Run:
     loop: EventLoop
     """Where coroutine functions run; its thread starts with the first of them."""
     started: float
-    """When it began, as its clock tells."""
+    """The time of its clock at which it began."""
     process: int
     """The process that it belongs to."""
     lent: bool = False
-    """Whether the clients are another run's, which closes them."""
+    """Whether another run owns the clients, and closes them."""
     threads: bool = True
     """Whether threads may read ahead and write behind: a run among many does without."""
     background: bool = False
@@ -90,13 +90,13 @@ class Run:
     carried_out: bool = False
     """Whether an output is still to be published when all is read."""
     before: Run | None = None
-    """What stands in front of threads among nested generators; it ends when they do."""
+    """The run of the steps before ``steps.threaded``; it ends with this one."""
     idle: Callable[[], None] = nothing
     """Called when the input is silent, so that what was read can be shown before a wait."""
     before_commit: Callable[[], None] = nothing
     """Called when all is written and nothing published: may raise."""
     must_finish: Callable[[], bool] = never
-    """Whether a worker does what is finished however long it takes: publishing."""
+    """Whether a worker is publishing, which is waited for however long it takes."""
 
     def branch(self) -> Run:
         """The same run for another thread, which has another record in flight."""
@@ -110,7 +110,7 @@ class Run:
         observer: Observer,
         where: Callable[[], InFlight] | None = None,
     ) -> Run:
-        """The same run for what stands behind this part of it, and goes on when this part is over.
+        """The same run for the steps after this part, which go on when this part has ended.
 
         What steps share is released by the first part, which ends last. ``where`` tells the
         record in flight, where that is another part's.
@@ -138,28 +138,20 @@ class Run:
     def counted(
         self, records: Iterable[Any], until: Stop | None = None
     ) -> Generator[Any, None, None]:
-        """The records of a source that knows nothing of them but their order.
+        """The records of a source that has no blocks: a record is known by its number only.
 
-        ``until``: what ends the reading before its records do, where that is not as usual.
+        ``until`` is the stop that ends the reading; without it, the run's stop of reading.
         """
         until = self.stops.reading if until is None else until
-        cursor = self.cursor
-        cursor.leave_batch()
         try:
-            # Looked at before the next one is asked for: a record that was taken is not lost.
-            for record in () if until.is_set else records:
-                cursor.position += 1
-                self.counts.read += 1
-                yield record
-                if until.is_set:
-                    break
+            yield from self.cursor.numbered(records, until)
             if self.stops.run.is_set:
                 raise Stopped  # the wait for a record was cut short, which is no end of them
         except Exception as error:
             if self.is_word(error):
                 raise
             error = never_stop(error, "the source")
-            self.policy.fail(Failure(error, f"the source, after record {cursor.position:,}"))
+            self.policy.fail(Failure(error, f"the source, after record {self.cursor.position:,}"))
 
     @contextmanager
     def reading(self) -> Generator[None, None, None]:

@@ -6,7 +6,7 @@ works on. Its place is worked out only when an error asks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from itertools import chain
 from operator import length_hint
 from typing import Any
@@ -16,6 +16,7 @@ from paipa_etl.failures import ErrorPolicy, Failure, InFlight, Place
 from paipa_etl.records.batch import Batch
 from paipa_etl.records.places import SourceBlock
 from paipa_etl.run.report import Counts
+from paipa_etl.threads.stop import Stop
 
 
 class Cursor:
@@ -45,9 +46,16 @@ class Cursor:
         """Have another object tell the record in flight: it hands the records out."""
         self.where = where
 
-    def leave_batch(self) -> None:
-        """From now on, records have no block: they are known by their order."""
+    def numbered(self, records: Iterable[Any], until: Stop) -> Generator[Any, None, None]:
+        """The records of a source without blocks, one by one, until they end or the stop is set."""
         self.batch = None
+        # Looked at before the next one is asked for: a record that was taken is not lost.
+        for record in () if until.is_set else records:
+            self.position += 1
+            self._counts.read += 1
+            yield record
+            if until.is_set:
+                break
 
     def records(self, batches: Iterable[Batch]) -> Iterator[Any]:
         """The records of batches, one by one, each the record in flight while it is used."""

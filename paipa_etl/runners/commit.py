@@ -1,4 +1,4 @@
-"""Outcome: whichever core carries a plan out, its sink publishes everything or nothing."""
+"""Commit: whichever core carries a plan out, its sink publishes everything or nothing."""
 
 from __future__ import annotations
 

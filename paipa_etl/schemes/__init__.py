@@ -27,7 +27,7 @@ class Scheme:
     """What is known about the locations of some schemes."""
 
     names: tuple[str, ...]
-    """What stands before ``://``; the first one is the name of the row's file."""
+    """What stands before ``://``. The first one is the name of the file (``-``: standard.py)."""
     source: Any = "paipa_etl.sources.remote:STORE"
     """The ``ReadStore`` of its locations: ``module:name``, or the object itself."""
     sink: Any = "paipa_etl.sinks.remote:STORE"
@@ -37,7 +37,7 @@ class Scheme:
     is_url: bool = True
     """Whether a location can be written as a URL with its name."""
     on_this_machine: bool = False
-    """Whether a location may be the same open file as one of another scheme."""
+    """Whether a location may be the same file as a location of another scheme."""
     is_literal: bool = False
     """Whether a name may hold any character: nothing is quoted, and nothing is a query."""
     has_host: bool = False
@@ -56,8 +56,6 @@ class Scheme:
     """A function that completes the user's words for smart_open."""
     loggers: tuple[str, ...] = ()
     """Top-level loggers of its client libraries; secrets are left out of what they log."""
-    commit: str = ""
-    """What publishing an output means."""
 
 
 _rows: dict[str, Scheme] = {}
@@ -87,7 +85,7 @@ def find(name: str) -> Scheme | None:
 
 
 def row_of(name: str) -> Scheme:
-    """The same, with a row that knows nothing for a scheme that is not known."""
+    """The row of a scheme, or a row of defaults for a scheme that is not known."""
     return find(name) or Scheme((name,), source="", sink="")
 
 
@@ -111,7 +109,7 @@ def resolve(reference: Any) -> Any:
 
 
 def _load(name: str) -> None:
-    """Import the file of a name; a second name of a row has none, and needs all files."""
+    """Import the file of that name. A row with several names has one file: then import all."""
     file = f"{__name__}.{'standard' if name == STANDARD else name}"
     try:
         _add(importlib.import_module(file).SCHEME)

@@ -11,5 +11,4 @@ SCHEME = Scheme(
     extra="azure",
     smart_open="azure",
     loggers=("azure", "msal", "requests", "urllib3", "smart_open"),
-    commit="a list of blocks is committed",
 )

@@ -8,5 +8,4 @@ SCHEME = Scheme(
     sink="paipa_etl.sinks.objects:BYTES_IN_MEMORY",
     is_url=False,
     lists=False,
-    commit="the bytearray is extended by the whole output",
 )

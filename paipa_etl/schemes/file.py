@@ -8,5 +8,4 @@ SCHEME = Scheme(
     sink="paipa_etl.sinks.local:STORE",
     on_this_machine=True,
     is_literal=True,
-    commit="a temporary file beside the target is flushed and renamed",
 )

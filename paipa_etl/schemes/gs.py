@@ -11,5 +11,4 @@ SCHEME = Scheme(
     extra="gcs",
     smart_words="paipa_etl.stores.gcs_client:smart_words",
     loggers=("google", "requests", "urllib3", "smart_open"),
-    commit="an upload is completed",
 )

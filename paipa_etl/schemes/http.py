@@ -9,5 +9,4 @@ SCHEME = Scheme(
     lists=False,
     smart_words="paipa_etl.stores.http_connections:smart_words",
     loggers=("urllib3", "requests", "httpx", "smart_open"),
-    commit="one request has the whole output as its body",
 )

@@ -8,5 +8,4 @@ SCHEME = Scheme(
     engine="paipa_etl.stores.protocols:ProtocolFile",
     is_literal=True,
     loggers=("fsspec", "s3fs", "gcsfs", "adlfs", "aiohttp", "aiobotocore", "httpx", "requests"),
-    commit="a temporary file beside the target is moved to its name",
 )

@@ -9,5 +9,4 @@ SCHEME = Scheme(
     is_url=False,
     on_this_machine=True,
     lists=False,
-    commit="nothing: the owner of the file object sees what is written",
 )

@@ -10,5 +10,4 @@ SCHEME = Scheme(
     key_is_missing="a key is missing: s3://bucket/key",
     extra="s3",
     loggers=("boto3", "botocore", "s3transfer", "urllib3", "requests", "smart_open"),
-    commit="an upload is completed",
 )

@@ -9,5 +9,4 @@ SCHEME = Scheme(
     slash_is_folder=True,
     extra="sftp",
     loggers=("asyncssh", "paramiko", "smart_open"),
-    commit="a temporary file beside the target is renamed",
 )

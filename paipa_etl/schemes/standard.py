@@ -9,5 +9,4 @@ SCHEME = Scheme(
     is_url=False,
     on_this_machine=True,
     lists=False,
-    commit="nothing: readers see what is written",
 )

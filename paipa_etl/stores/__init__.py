@@ -87,8 +87,7 @@ def register(engine: Any, *schemes: str, loggers: Sequence[str] = ()) -> None:
     the transport parameters that it understands. ``loggers`` are the top-level loggers of the
     libraries that it uses: secrets are left out of what they log.
     """
-    commit = "an upload is completed"
-    table.register(Scheme(schemes, engine=engine, loggers=tuple(loggers), commit=commit))
+    table.register(Scheme(schemes, engine=engine, loggers=tuple(loggers)))
 
 
 def scheme_of(location: Location, allowed: Sequence[str], verb: str) -> Scheme:

@@ -160,9 +160,10 @@ class Waiting:
         """
         turn = Turn()
         with _Attempts(self.lock, line, turn, attempt) as attempts:
-            while (result := attempts.next()) is None:
+            came = True
+            while (result := attempts.next(came)) is None:
                 left = -1 if timeout is None else max(timeout - attempts.seconds(), 0)
-                attempts.came = turn.wait(left)
+                came = turn.wait(left)
         return result
 
     async def until_in_loop(self, line: Line, attempt: Callable[[], R | None]) -> R:
@@ -175,12 +176,12 @@ class Waiting:
 
 
 class _Attempts(Generic[R]):
-    """The attempts of one that waits; between two of them it has a place in the line.
+    """The attempts of one thread or task, which has a place in the line between two of them.
 
-    A block of it passes the turn on where it ends with an exception.
+    Leaving the block with an exception passes the turn on to the next one in the line.
     """
 
-    __slots__ = ("_attempt", "_began", "_line", "_lock", "_turn", "_waited", "came")
+    __slots__ = ("_attempt", "_began", "_line", "_lock", "_turn", "_waited")
 
     def __init__(
         self, lock: Lock, line: Line, turn: Turn | LoopTurn, attempt: Callable[[], R | None]
@@ -188,17 +189,19 @@ class _Attempts(Generic[R]):
         self._lock, self._line, self._turn, self._attempt = lock, line, turn, attempt
         self._began = perf_counter()
         self._waited = False
-        self.came = True
-        """Whether the last wait ended with its turn; or else with its time."""
 
     def __enter__(self) -> _Attempts[R]:
         return self
 
-    def next(self) -> R | None:
-        """Try, and get in line where nothing can be done yet; raises ``Elapsed``."""
+    def next(self, came: bool = True) -> R | None:
+        """Try, and get in line where nothing can be done yet.
+
+        ``came``: the wait before ended with its turn, and not because its time was over. Then
+        raises ``Elapsed``, unless the turn came at the same moment.
+        """
         with self._lock:
             if self._waited:
-                if not self.came and self._line.leave(self._turn):
+                if not came and self._line.leave(self._turn):
                     raise Elapsed
                 self._line.arrived()
             result = self._attempt()

@@ -20,7 +20,7 @@ from paipa_etl.errors import (
 )
 from paipa_etl.location import Location
 from paipa_etl.metrics.plan import Plan
-from paipa_etl.pipeline import Pipeline, watch_of
+from paipa_etl.pipeline import Pipeline, observer_of
 from paipa_etl.run import nothing
 from paipa_etl.run.report import Report
 from paipa_etl.schemes import LOCAL
@@ -126,7 +126,7 @@ class Transfers:
         step = steps.map(self.transfer, workers=transfers, ordered=False, queue=max(transfers, 2))
         self._outer = Pipeline(IterableSource(self._jobs()), [step])
         self._run = self._outer.new_run(must_finish=lambda: self.is_going_on)
-        self._watch = watch_of(debugger)
+        self._watch = observer_of(debugger)
         hidden = 1 if plan.steps else 0  # what every run of ours has before the plan's own steps
         self._together = Together(self._watch, map(str, plan.expanded()), hidden)
         self._transfers = transfers

@@ -236,4 +236,3 @@ def test_standard_output_shows_the_good_records_before_a_failure(paipa: Any) -> 
 def test_every_scheme_is_read_and_written_by_what_its_row_names(row: schemes.Scheme) -> None:
     assert isinstance(schemes.resolve(row.source), sources.ReadStore)
     assert isinstance(schemes.resolve(row.sink), sinks.WriteStore)
-    assert row.commit
