@@ -49,7 +49,7 @@ class Observer:
     def call(
         self, function: Callable[[Any], Any], owner: Owner, gone: object
     ) -> Callable[[Any], Any]:
-        """The function; its time counts for an owner. ``gone`` is the result for dropped records."""
+        """The function; its time counts for an owner. ``gone`` says that it dropped one."""
         return function
 
     def section(self, owner: Owner, role: str) -> AbstractContextManager[None]:
