@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 from clean import clean
@@ -117,14 +118,13 @@ def ours_read(url: str, size: str) -> None:
 
 
 def _pieces(url: str, words: dict[str, Any], most: int = 0) -> Any:
-    from paipa_etl import read
+    from paipa_etl import StoreOptions, read
     from paipa_etl.run import new_run
 
-    source: Any = read(url, from_="bytes", transport_params=words).source
+    source: Any = read(url, from_="bytes", options=StoreOptions(words)).source
 
     def sizes() -> Iterator[int]:
-        run = new_run()
-        run.background = True
+        run = replace(new_run(), background=True)
         try:
             (entry,) = source.entries(run)
             pieces = source._store(entry.location).pieces(entry.location, run, source.options)
@@ -235,13 +235,12 @@ def ours_sftp_read(size: str) -> None:
 
 def ours_sftp_write(size: str) -> None:
     """Our uploads, without codec and format."""
-    from paipa_etl import write
+    from paipa_etl import StoreOptions, write
     from paipa_etl.run import new_run
 
     def give(url: str, pieces: Iterator[bytes]) -> None:
-        run = new_run()
-        run.background = True
-        sink: Any = write(url, to="bytes", transport_params=sftp_words())
+        run = replace(new_run(), background=True)
+        sink: Any = write(url, to="bytes", options=StoreOptions(sftp_words()))
         target = sink.open(run)._target
         for piece in pieces:
             target.write(piece)

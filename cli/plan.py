@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import re
-from dataclasses import replace
 from typing import Any
 
 from paipa_etl import Pipeline, read, write
@@ -18,19 +17,22 @@ from paipa_etl.transfers.templates import as_typed, is_template
 def build(arguments: argparse.Namespace) -> Pipeline:
     """The pipeline that the arguments describe; nothing is opened."""
     _check_fields(arguments)
-    source = read(*arguments.inputs, from_=arguments.from_, max_record=arguments.max_record)
-    output = as_typed(parse(arguments.output))
-    sink = write(output, to=arguments.to, level=arguments.level, clobber=not arguments.no_clobber)
-    put = {"method": "PUT"} if arguments.http_put else {}
+    source = read(
+        *arguments.inputs,
+        from_=arguments.from_,
+        max_record=arguments.max_record,
+        options=_options(arguments, {}),
+    )
+    sink = write(
+        as_typed(parse(arguments.output)),
+        to=arguments.to,
+        level=arguments.level,
+        clobber=not arguments.no_clobber,
+        options=_options(arguments, {"method": "PUT"} if arguments.http_put else {}),
+    )
     made = [_step(kind, value, arguments) for kind, value in arguments.steps]
     memory = arguments.max_memory or MAX_MEMORY
-    return Pipeline(
-        replace(source.source, options=_options(arguments, {})),
-        made,
-        replace(sink, options=_options(arguments, put)),
-        on_error=arguments.on_error,
-        max_memory=memory,
-    )
+    return Pipeline(source, made, sink, on_error=arguments.on_error, max_memory=memory)
 
 
 def is_many(arguments: argparse.Namespace) -> bool:
@@ -54,7 +56,7 @@ def _options(arguments: argparse.Namespace, words: dict[str, Any]) -> StoreOptio
         words,
         endpoint_url=arguments.endpoint_url,
         insecure=arguments.insecure,
-        schemes=tuple(arguments.allow_scheme or ()),
+        allow_schemes=arguments.allow_scheme or (),
     )
 
 

@@ -10,6 +10,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from paipa_etl import steps as steps
     from paipa_etl.api import combine_pipeline as combine_pipeline
+    from paipa_etl.api import read as read
     from paipa_etl.errors import BadRecord as BadRecord
     from paipa_etl.errors import ChangedRecord as ChangedRecord
     from paipa_etl.errors import DamagedInput as DamagedInput
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from paipa_etl.errors import Skip as Skip
     from paipa_etl.errors import StuckWorker as StuckWorker
     from paipa_etl.pipeline import Pipeline as Pipeline
-    from paipa_etl.pipeline import read as read
     from paipa_etl.run.report import Report as Report
     from paipa_etl.run.resources import needs as needs
     from paipa_etl.run.resources import per_run as per_run
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from paipa_etl.sinks import write as write
     from paipa_etl.sources.live import Feed as Feed
     from paipa_etl.steps import consume as consume
+    from paipa_etl.stores import StoreOptions as StoreOptions
     from paipa_etl.transfers.many import transfer as transfer
 
 _HOMES = {
@@ -53,6 +54,7 @@ _HOMES = {
     "Report": "run.report",
     "Skip": "errors",
     "ChangedRecord": "errors",
+    "StoreOptions": "stores",
     "StuckWorker": "errors",
     "combine_pipeline": "api",
     "consume": "steps",
@@ -60,7 +62,7 @@ _HOMES = {
     "per_run": "run.resources",
     "per_step": "run.resources",
     "per_worker": "run.resources",
-    "read": "pipeline",
+    "read": "api",
     "transfer": "transfers.many",
     "write": "sinks",
 }

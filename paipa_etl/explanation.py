@@ -164,5 +164,5 @@ def _of_store(options: StoreOptions) -> Iterator[tuple[str, str]]:
         yield "endpoint_url", "set"
     if options.insecure:
         yield "insecure", "True"
-    if options.schemes:
-        yield "allow_schemes", ", ".join(options.schemes)
+    if options.allow_schemes:
+        yield "allow_schemes", ", ".join(options.allow_schemes)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import queue
-from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,6 @@ from paipa_etl.formats import Format
 from paipa_etl.location import Location, parse
 from paipa_etl.metrics.observer import NOT_OBSERVED, Observer
 from paipa_etl.plan_checks import check_inputs_open, check_not_same
-from paipa_etl.records.blocks import MAX_RECORD
 from paipa_etl.run import Run, never, new_run, nothing
 from paipa_etl.run.budget import MAX_MEMORY
 from paipa_etl.run.clients import Clients
@@ -30,8 +29,7 @@ from paipa_etl.sinks.files import FileSink, write
 from paipa_etl.sources import Source, ending
 from paipa_etl.sources.files import FileSource
 from paipa_etl.steps.contract import Step, asks_for_threads, flatten_steps, workers_of
-from paipa_etl.stores import StoreOptions
-from paipa_etl.suffixes import codec_of, format_of, parse_suffixes
+from paipa_etl.suffixes import codec_of
 
 if TYPE_CHECKING:
     from paipa_etl.debugger import Debugger
@@ -39,39 +37,59 @@ if TYPE_CHECKING:
     from paipa_etl.metrics.plan import Plan
     from paipa_etl.runners.started import StartedRun
 
+NO_RESOURCES: Mapping[str, Any] = {}
+"""Of a plan whose functions need none; never changed."""
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, init=False)
 class Pipeline:
     """A plan: where records come from, what happens to them, where they go.
 
-    ``source``: a location (path, URL, ``-``, file object, bytes), ``read(...)``, an
-    iterable of records, or a callable that returns one. ``steps``: callables from an
-    iterable to an iterator, nested lists of them flattened. ``sink``: a location,
-    ``write(...)``, a list, or nothing. ``on_error``: ``"fail"`` or ``"skip"``.
-
     Iterating it pulls records one by one; ``run()`` carries it out. Nothing is opened
-    before either. Raises ``PlanError`` for what cannot be run.
+    before either.
     """
 
-    source: Any
-    steps: Any = ()
-    sink: Any = None
-    on_error: str = "fail"
-    resources: Mapping[str, Any] = field(default_factory=dict)
-    max_memory: int = MAX_MEMORY
+    source: Source
+    steps: tuple[Step, ...]
+    sink: Sink | None
+    on_error: str
+    resources: Mapping[str, Any]
+    max_memory: int
 
-    def __post_init__(self) -> None:
-        source, steps = self.source, flatten_steps(self.steps)
+    def __init__(
+        self,
+        source: object,
+        steps: object = (),
+        sink: object = None,
+        on_error: str = "fail",
+        resources: Mapping[str, Any] = NO_RESOURCES,
+        max_memory: int = MAX_MEMORY,
+    ) -> None:
+        """Make a plan.
+
+        ``source``: a location (path, URL, ``-``, file object, bytes), ``read(...)``, an
+        iterable of records, or a callable that returns one. ``steps``: callables from an
+        iterable to an iterator, nested lists of them flattened. ``sink``: a location,
+        ``write(...)``, a list, or nothing. ``on_error``: ``"fail"`` or ``"skip"``.
+        ``resources`` by their names; ``max_memory`` in bytes. Raises ``PlanError`` for what
+        cannot be run.
+        """
+        made = flatten_steps(steps)
         if isinstance(source, Pipeline):
             if source.sink is not None:
                 raise PlanError("a pipeline that has a sink is no source")
-            source, steps = source.source, source.steps + steps
-        object.__setattr__(self, "source", _source(source))
-        object.__setattr__(self, "steps", steps)
-        object.__setattr__(self, "sink", _sink(self.sink))
-        ErrorPolicy(self.on_error)  # an unknown one is an error now, not in mid-run
+            made = source.steps + made
+            source = source.source
+        ErrorPolicy(on_error)  # an unknown one is an error now, not in mid-run
+        put = partial(object.__setattr__, self)  # as a frozen data class does it
+        put("source", _source(source))
+        put("steps", made)
+        put("sink", _sink(sink))
+        put("on_error", on_error)
+        put("resources", resources)
+        put("max_memory", max_memory)
 
-    def __or__(self, other: Any) -> Pipeline:
+    def __or__(self, other: object) -> Pipeline:
         """The pipeline with one more step, or with its sink."""
         if self.sink is not None:
             raise PlanError("nothing comes behind a sink")
@@ -222,46 +240,12 @@ class Pipeline:
         return "\n".join(lines)
 
 
-def read(
-    *sources: Any,
-    from_: str | None = None,
-    max_record: int = MAX_RECORD,
-    read_ahead: bool = False,
-    format_options: Mapping[str, Any] | None = None,
-    transport_params: dict[str, Any] | None = None,
-    storage_options: dict[str, Any] | None = None,
-    allow_schemes: Sequence[str] = (),
-) -> Pipeline:
-    """Records of one location or of several, one after the other, as a pipeline without steps.
-
-    ``from_`` overrides what suffixes say ("jsonl.gz", "txt", "bytes"); magic bytes tell
-    the codec in any case. ``max_record`` is the most bytes of one record. Iterating
-    starts no thread unless ``read_ahead`` is true. ``format_options`` are those of the format,
-    which all locations must have then. Keeps one block of 128 KiB, or one
-    record. Raises ``InputError`` for an input that is missing, cut or damaged, and
-    ``BadRecord`` for a record that is not valid.
-    """
-    if not sources:
-        raise PlanError("read() needs a location")
-    if max_record < 1:
-        raise PlanError(f"max_record is a number of bytes from 1, not {max_record}")
-    format, codec = parse_suffixes(from_)
-    options = StoreOptions(
-        transport_params or {}, storage_options or {}, schemes=tuple(allow_schemes)
-    )
-    locations = tuple(map(parse, sources))
-    made = None
-    if format_options:
-        made = (format or format_of(locations[0], "from_")).options_of(format_options)
-    return Pipeline(FileSource(locations, format, codec, max_record, read_ahead, options, made))
-
-
 def observer_of(debugger: Debugger | None) -> Observer:
     """What a run tells of itself to a debugger, or to nobody."""
     return NOT_OBSERVED if debugger is None else debugger.watch()
 
 
-def _source(source: Any) -> Source:
+def _source(source: object) -> Source:
     if isinstance(source, Source):
         return source
     if isinstance(source, (str, bytes, bytearray, memoryview, os.PathLike, Location)):
@@ -285,11 +269,8 @@ def _source(source: Any) -> Source:
     raise PlanError(f"not a source (a location, an iterable, a callable): {shown(source)}")
 
 
-def _sink(sink: Any) -> Sink | None:
-    if sink is None or isinstance(sink, Sink):
-        return sink
-    made: Sink = write(sink)
-    return made
+def _sink(sink: object) -> Sink | None:
+    return sink if sink is None or isinstance(sink, Sink) else write(sink)
 
 
 def describe_source(source: Source) -> str:

@@ -22,6 +22,8 @@ import ceph
 import pytest
 from ceph import until
 
+from paipa_etl.stores import StoreOptions
+
 NODE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "paipa-etl-tests"
 AZURITE_KEY = (
     "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
@@ -51,9 +53,9 @@ class Place:
         return self.root + name
 
     @property
-    def options(self) -> dict[str, Any]:
-        """Keywords for read() and write()."""
-        return {"transport_params": {**QUICK, **self.words}}
+    def options(self) -> StoreOptions:
+        """For read() and write()."""
+        return StoreOptions({**QUICK, **self.words})
 
 
 def free_port() -> int:

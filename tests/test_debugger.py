@@ -24,6 +24,7 @@ from paipa_etl.debugger import Debugger, JsonLines, LogLines, Reporter, View
 from paipa_etl.debugger.samples import POINTS, Samples
 from paipa_etl.errors import PaipaWarning
 from paipa_etl.metrics import _meter_python, accounts, looks
+from paipa_etl.stores import StoreOptions
 
 
 class Hands:
@@ -435,7 +436,9 @@ def test_no_secret_is_seen() -> None:
     place = "http://robert:CANARY-1@127.0.0.1:1/x.jsonl?X-Amz-Signature=CANARY-2"
     lines, told = io.StringIO(), io.StringIO()
     debugger = Debugger([LogLines(lines), JsonLines(told)])
-    plan = read(place, transport_params={"headers": {"Authorization": "CANARY-3"}, "retries": 0})
+    plan = read(
+        place, options=StoreOptions({"headers": {"Authorization": "CANARY-3"}, "retries": 0})
+    )
     with pytest.raises(Exception, match="127"):
         plan.run(debugger=debugger)
     assert debugger.view is not None

@@ -18,6 +18,7 @@ import pytest
 from paipa_etl import Pipeline, read, steps, write
 from paipa_etl.optimizer.ways import Way
 from paipa_etl.runners import serial
+from paipa_etl.stores import StoreOptions
 
 LINES = b"".join(b' {"n": %d }\t\n' % n for n in range(3000))
 ENDS = [
@@ -157,10 +158,10 @@ def test_the_reason_for_the_core_names_the_step() -> None:
 def test_every_option_that_was_set_is_shown_and_no_secret() -> None:
     secret = {"client_kwargs": {"aws_secret_access_key": "hidden"}, "timeout": 3}
     source = read(
-        "s3://b/x.gz", from_="txt", max_record=5, read_ahead=True, transport_params=secret
+        "s3://b/x.gz", from_="txt", max_record=5, read_ahead=True, options=StoreOptions(secret)
     )
-    sink = write("memory://o.jsonl", to="jsonl.gz", level=2, clobber=False,
-                 storage_options={"token": "hidden"}, allow_schemes=["memory"])  # fmt: skip
+    options = StoreOptions({}, {"token": "hidden"}, allow_schemes=["memory"])
+    sink = write("memory://o.jsonl", to="jsonl.gz", level=2, clobber=False, options=options)
     made = steps.map(same, retries=2, backoff=0.5, retry_on=(OSError, ValueError), workers=2)
     pipeline = Pipeline(source, [made], sink, "skip", {"session": "hidden"}, max_memory=1 << 20)
     text = f"{pipeline}\n{pipeline.explain()}"

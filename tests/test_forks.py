@@ -388,7 +388,7 @@ def test_a_child_of_an_upload(
     scheme, before, words = UPLOADS[engine]
     url = f"{scheme}://kit/forked-{engine}.jsonl"
     what = f"""{before}
-with write({url!r}, transport_params={words!r}) as out:
+with write({url!r}, options=StoreOptions({words!r})) as out:
     for n in range({records}):
         out.write(str(n) * 20)
     fork()

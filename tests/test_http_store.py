@@ -118,8 +118,8 @@ def content(url: str, insecure: bool = False, **words: Any) -> bytes:
 
 
 def put(url: str, text: str = "new", clobber: bool = True, **words: Any) -> None:
-    words = {"transport_params": {**QUICK, "method": "PUT", **words}}
-    Pipeline([text], [], written(url, to="txt", clobber=clobber, **words)).run()
+    options = StoreOptions({**QUICK, "method": "PUT", **words})
+    Pipeline([text], [], written(url, to="txt", clobber=clobber, options=options)).run()
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -402,7 +402,7 @@ def test_a_content_encoding_is_part_of_the_bytes() -> None:
     with site(lambda asked: asked.say(200, body, ETag=ETAG, Content_Encoding="gzip")) as server:
         assert content(server.root) == body
         with pytest.warns(PaipaWarning, match="holds gzip data"):
-            records = list(read(server.root + "x.jsonl", transport_params=QUICK))
+            records = list(read(server.root + "x.jsonl", options=StoreOptions(QUICK)))
         assert records == [{"n": 1}, {"n": 2}]
         assert {asked.headers["accept-encoding"] for asked in server.seen} == {"identity"}
 
@@ -572,7 +572,9 @@ def test_silence_ends_in_time(sent: int | None) -> None:
 @pytest.mark.parametrize(("words", "attempts"), [({}, 3), ({"retries": 5}, 6), ({"retries": 1}, 2)])
 def test_nobody_listens(words: dict[str, Any], attempts: int) -> None:
     """That is mostly a mistyped name: it is tried as often as was said, or a few times."""
-    source = read(f"http://127.0.0.1:{free_port()}/", transport_params={"backoff": 0.01, **words})
+    source = read(
+        f"http://127.0.0.1:{free_port()}/", options=StoreOptions({"backoff": 0.01, **words})
+    )
     with pytest.raises(InputUnavailable, match=rf"refused \(given up after {attempts} attempts\)"):
         source.run()
 

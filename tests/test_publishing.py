@@ -301,9 +301,10 @@ def test_a_signal_while_one_of_many_outputs_is_completed(
 
 SCRIPT = """\
 import signal, sys
+from paipa_etl.stores import StoreOptions
 from paipa_etl import Pipeline, write
 {before}
-plan = Pipeline("in.jsonl", [], write({url!r}, transport_params={words!r}))
+plan = Pipeline("in.jsonl", [], write({url!r}, options=StoreOptions({words!r})))
 run = plan.new_run()
 try:
     plan.run(run)

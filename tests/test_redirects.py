@@ -166,25 +166,25 @@ def owned(kind: str, place: Place, port: int) -> dict[str, Any]:
     return {"client": BlobServiceClient.from_connection_string(text, retry_total=0)}
 
 
-def options(place: Place) -> dict[str, Any]:
-    return {"transport_params": {**place.words, **QUICK}}
+def options(place: Place) -> StoreOptions:
+    return StoreOptions({**place.words, **QUICK})
 
 
 def read_one(place: Place) -> list[Any]:
-    return list(read(place.url("one.txt"), **options(place)))
+    return list(read(place.url("one.txt"), options=options(place)))
 
 
 def read_many(place: Place) -> list[Any]:
-    return list(read(place.url("o*.txt"), **options(place)))
+    return list(read(place.url("o*.txt"), options=options(place)))
 
 
 def write_one(place: Place) -> list[Any]:
-    Pipeline(["mine"], [], write(place.url("new.txt"), **options(place))).run()
+    Pipeline(["mine"], [], write(place.url("new.txt"), options=options(place))).run()
     return ["mine"]
 
 
 def write_parts(place: Place) -> list[Any]:
-    Pipeline(LINES, [], write(place.url("new.txt"), **options(place))).run()
+    Pipeline(LINES, [], write(place.url("new.txt"), options=options(place))).run()
     return LINES
 
 
@@ -200,7 +200,7 @@ WHERE = ("http://{}/x", "//{}/x", "/kit/other.txt", "other.txt", "http://[", "ht
 
 def clean_up(place: Place) -> None:
     """Look for what uploads left over, and remove it."""
-    given = StoreOptions(options(place)["transport_params"])
+    given = options(place)
     with contextlib.closing(Clients()) as clients:
         left = Leftovers(parse(place.root), given, clients)
         for upload in [*left]:
@@ -345,7 +345,7 @@ def test_who_gives_tokens_leads_nowhere(
         monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "key.json"))
         monkeypatch.delenv("STORAGE_EMULATOR_HOST", raising=False)
         given = StoreOptions(QUICK, endpoint_url=f"http://{tokens.host}")
-        source = read("gs://kit/one.txt", transport_params=QUICK).source
+        source = read("gs://kit/one.txt", options=StoreOptions(QUICK)).source
         with pytest.raises(InputError):
             Pipeline(source.__class__(source.locations, options=given)).run()
         assert [asked.command for asked in tokens.seen][:1] == ["POST"]
@@ -389,11 +389,11 @@ def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def content(url: str, **words: Any) -> list[Any]:
-    return list(read(url, from_="txt", transport_params={**QUICK, **words}))
+    return list(read(url, from_="txt", options=StoreOptions({**QUICK, **words})))
 
 
 def put(url: str, **words: Any) -> None:
-    sink = write(url, to="txt", transport_params={**QUICK, "method": "PUT", **words})
+    sink = write(url, to="txt", options=StoreOptions({**QUICK, "method": "PUT", **words}))
     Pipeline(["mine"], [], sink).run()
 
 

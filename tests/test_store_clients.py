@@ -16,7 +16,7 @@ from conftest import SAMPLE, Command
 from paipa_etl import InputError, OutputError, Pipeline, PlanError, read, steps, transfer, write
 from paipa_etl.location import parse
 from paipa_etl.run.clients import Clients
-from paipa_etl.stores import StoreOptions
+from paipa_etl.stores import NO_OPTIONS, StoreOptions
 from paipa_etl.stores.cleaning import Leftovers
 
 PART = 5 << 20  # the smallest part that the protocol allows
@@ -28,13 +28,13 @@ pytestmark = [
 ]
 
 
-def words_of(s3: Any) -> dict[str, Any]:
-    return {"transport_params": {"client": s3, "min_part_size": PART}}
+def options_of(s3: Any) -> StoreOptions:
+    return StoreOptions({"client": s3, "min_part_size": PART})
 
 
 @pytest.mark.parametrize("at", [0, 9_000, 19_999])
 def test_an_upload_of_many_parts_that_fails_is_aborted(s3: Any, at: int) -> None:
-    target = write("s3://uploads/many.jsonl", **words_of(s3))
+    target = write("s3://uploads/many.jsonl", options=options_of(s3))
     s3.put_object(Bucket="uploads", Key="many.jsonl", Body=b"old")
 
     def fail(n: int) -> str:
@@ -49,26 +49,26 @@ def test_an_upload_of_many_parts_that_fails_is_aborted(s3: Any, at: int) -> None
 
 
 def test_an_upload_of_many_parts_is_whole(s3: Any) -> None:
-    target = write("s3://uploads/whole.txt", **words_of(s3))
+    target = write("s3://uploads/whole.txt", options=options_of(s3))
     report = Pipeline(range(20_000), [steps.map(lambda _: WORD)], target).run()
     size = s3.head_object(Bucket="uploads", Key="whole.txt")["ContentLength"]
     assert size == report.bytes_out == 20_000 * (len(WORD) + 1)
-    source = read("s3://uploads/whole.txt", **words_of(s3))
+    source = read("s3://uploads/whole.txt", options=options_of(s3))
     assert sum(record == WORD for record in source) == 20_000
     assert "Uploads" not in s3.list_multipart_uploads(Bucket="uploads")
 
 
 def test_an_early_stop_of_an_object_leaves_nothing(s3: Any) -> None:
     s3.put_object(Bucket="uploads", Key="long.txt", Body=os.urandom(8 << 20))
-    source = read("s3://uploads/long.txt", from_="bytes", **words_of(s3))
+    source = read("s3://uploads/long.txt", from_="bytes", options=options_of(s3))
     assert (source | steps.limit(3)).run().read == 3
 
 
 def test_a_missing_object_and_a_missing_bucket_are_named(s3: Any) -> None:
     with pytest.raises(InputError, match="s3://uploads/none"):
-        read("s3://uploads/none", **words_of(s3)).run()
+        read("s3://uploads/none", options=options_of(s3)).run()
     with pytest.raises(OutputError, match="s3://no-bucket/out"):
-        Pipeline([1], [], write("s3://no-bucket/out", **words_of(s3))).run()
+        Pipeline([1], [], write("s3://no-bucket/out", options=options_of(s3))).run()
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -116,8 +116,8 @@ def test_a_body_shorter_than_its_length_is_an_error(
     whole = Handler.body if kind == "cut" else gzip.decompress(Handler.body)
     count = size % len(whole)
     suffixes = "jsonl.gz" if kind == "cut" else "jsonl"
-    words = {"transport_params": {"backoff": 0.01}}
-    source = read(f"{site}/{kind}/{count}", from_=suffixes, **words)
+    options = StoreOptions({"backoff": 0.01})
+    source = read(f"{site}/{kind}/{count}", from_=suffixes, options=options)
     with pytest.raises(InputError):
         Pipeline(source, [], tmp_path / "out.jsonl").run()
     assert list(tmp_path.iterdir()) == []
@@ -135,15 +135,15 @@ def test_a_page_is_no_sink_unless_that_is_asked_for(site: str) -> None:
 
 
 def test_s3_is_transformed_in_stream_and_published_whole(s3: Any) -> None:
-    words = {"transport_params": {"client": s3}}
+    options = StoreOptions({"client": s3})
     s3.upload_file(str(SAMPLE), "bucket", "in.jsonl.gz")
     source, target = (
-        read("s3://bucket/in.jsonl.gz", **words),
-        write("s3://bucket/out.jsonl.zst", **words),
+        read("s3://bucket/in.jsonl.gz", options=options),
+        write("s3://bucket/out.jsonl.zst", options=options),
     )
     report = (source | steps.map(lambda r: r["id"]) | target).run()
     expected = [record["id"] for record in read(SAMPLE)]
-    assert list(read("s3://bucket/out.jsonl.zst", **words)) == expected
+    assert list(read("s3://bucket/out.jsonl.zst", options=options)) == expected
     assert report.balanced
     before = s3.get_object(Bucket="bucket", Key="out.jsonl.zst")["ETag"]
     for at in (0, 14_000):
@@ -153,7 +153,7 @@ def test_s3_is_transformed_in_stream_and_published_whole(s3: Any) -> None:
     assert s3.get_object(Bucket="bucket", Key="out.jsonl.zst")["ETag"] == before
     assert "Uploads" not in s3.list_multipart_uploads(Bucket="bucket")
     with pytest.raises(InputError, match="missing"):
-        read("s3://bucket/missing", **words).run()
+        read("s3://bucket/missing", options=options).run()
 
 
 class Page(http.server.BaseHTTPRequestHandler):
@@ -294,15 +294,15 @@ def test_what_is_no_endpoint_is_named(paipa: Command, endpoint: str) -> None:
 def test_a_bucket_alone_is_no_object(url: str, s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", s3.meta.endpoint_url)
     monkeypatch.setenv("AZURE_STORAGE_ACCOUNT", "account")
-    words = words_of(s3) if url.startswith("s3:") else {}
+    options = options_of(s3) if url.startswith("s3:") else NO_OPTIONS
     missing = rf"^{re.escape(str(parse(url)))}: a (key|name|blob) is missing: {url[:5]}"
     with pytest.raises(PlanError, match=missing) as caught:
-        read(url, from_="jsonl", **words).run()
+        read(url, from_="jsonl", options=options).run()
     with pytest.raises(PlanError, match=missing):
-        transfer(Pipeline(read(url, from_="jsonl", **words), [], write("{index}.jsonl")))
+        transfer(Pipeline(read(url, from_="jsonl", options=options), [], write("{index}.jsonl")))
     given: list[int] = []
     with pytest.raises(PlanError, match=missing):
-        Pipeline([1], [steps.tap(given.append)], write(url, to="jsonl", **words)).run()
+        Pipeline([1], [steps.tap(given.append)], write(url, to="jsonl", options=options)).run()
     assert (caught.value.exit_code, given) == (2, [])
 
 
@@ -334,6 +334,6 @@ def test_credentials_that_are_given_are_looked_for_nowhere_else(
         "endpoint_url": s3.meta.endpoint_url,
     }
     s3.put_object(Bucket="uploads", Key="given.txt", Body=b"data\n")
-    source = read("s3://uploads/given.txt", transport_params={"client_kwargs": words})
+    source = read("s3://uploads/given.txt", options=StoreOptions({"client_kwargs": words}))
     assert list(source) == ["data"]
     assert asked == []

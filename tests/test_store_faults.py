@@ -72,9 +72,7 @@ def s3(moto: Place, s3_proxy: FaultProxy) -> Iterator[Place]:
 def drop_uploads(place: Place) -> list[str]:
     """Remove what is left over, as ``paipa-etl cleanup`` does."""
     clients = Clients()
-    found = Leftovers(
-        parse(place.url("")), StoreOptions(place.options["transport_params"]), clients
-    )
+    found = Leftovers(parse(place.url("")), place.options, clients)
     uploads = [*found]
     for upload in uploads:
         found.drop(upload)
@@ -100,9 +98,9 @@ def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
 
 def content(place: Place, name: str, clients: Clients | None = None, **words: Any) -> bytes:
     """All bytes of an object, with ranges side by side."""
-    options = {"transport_params": {**place.options["transport_params"], **words}}
+    options = StoreOptions({**place.options.transport_params, **words})
     run = replace(new_run(clients=clients), background=True)
-    source: FileSource = read(place.url(name), **options).source
+    source: FileSource = read(place.url(name), options=options).source
     (entry,) = source.entries(run)
     try:
         pieces = source._store(entry.location).pieces(entry.location, run, source.options)
@@ -166,7 +164,7 @@ def test_a_look_and_a_listing_are_cut_in_their_heads(s3: Place, s3_proxy: FaultP
     for number in (0, 1):  # whether there is an object of that name; the listing
         for after in range(0, 240, 24):
             s3_proxy.reset(once(number, Fault("cut", after)))
-            assert list(read(s3.url("cut/*.txt"), **s3.options)) == ["0", "1", "2"], after
+            assert list(read(s3.url("cut/*.txt"), options=s3.options)) == ["0", "1", "2"], after
 
 
 def test_the_heads_of_google_are_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,7 +206,7 @@ def test_a_store_that_has_answered_may_start_again(tmp_path: Path, engine: str) 
     run = new_run()
     with servers.moto(tmp_path) as place:
         place.put("long.bin", DATA)
-        options = StoreOptions(place.options["transport_params"])
+        options = place.options
         pieces = remote.pieces(parse(place.url("long.bin")), run, options)
         next(pieces)
     with pytest.raises(InputUnavailable, match=r"refused \(given up after 6 attempts\)"):
@@ -317,8 +315,8 @@ def test_an_object_that_changes_is_never_mixed(
 
 
 def written(place: Place, name: str, lines: list[str], **words: Any) -> None:
-    options = {"transport_params": {**place.options["transport_params"], **words}}
-    Pipeline(lines, [], write(place.url(name), **options)).run()
+    options = StoreOptions({**place.options.transport_params, **words})
+    Pipeline(lines, [], write(place.url(name), options=options)).run()
 
 
 @pytest.mark.parametrize("size", ["small", "parts"])
@@ -373,7 +371,7 @@ def test_a_lost_answer_to_a_put_that_must_be_the_first(s3: Place, s3_proxy: Faul
     """It is told from somebody else's object by what is in it."""
     name = f"first-{random.random()}.txt"
     s3_proxy.reset(lambda n, head: Fault("lose") if head.startswith(b"PUT") and n < 4 else None)
-    sink = write(s3.url(name), clobber=False, **s3.options)
+    sink = write(s3.url(name), clobber=False, options=s3.options)
     Pipeline(["mine"], [], sink).run()
     assert s3.get(name) == b"mine\n"
 

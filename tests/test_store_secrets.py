@@ -212,14 +212,14 @@ def test_reading_a_page_fails(site: int, log: Everything, page: str) -> None:
     words = {**QUICK, "headers": HEADERS}
     for query in QUERIES.values():
         url = f"http://{LOGIN}@127.0.0.1:{site}/{page}?{query}#CANARY-20"
-        sweep(log, lambda url=url: read(url, from_="jsonl", transport_params=words))  # type: ignore[misc]
+        sweep(log, lambda url=url: read(url, from_="jsonl", options=StoreOptions(words)))  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page.startswith(("s", "l", "a", "p"))])
 def test_writing_a_page_fails(site: int, log: Everything, page: str) -> None:
     url = f"http://{LOGIN}@127.0.0.1:{site}/{page}?{QUERIES['SAS']}"
     words = {**QUICK, "headers": HEADERS, "method": "PUT", "user": "eve", "password": "CANARY-21"}
-    sink = write(url, to="jsonl", clobber=page != "status/412", transport_params=words)
+    sink = write(url, to="jsonl", clobber=page != "status/412", options=StoreOptions(words))
     sweep(log, lambda: Pipeline([1], [], sink), fails=page != "length")
 
 
@@ -233,7 +233,7 @@ def test_no_page_comes(site: int, log: Everything, kind: str) -> None:
     port = {"refused": free_port()}.get(kind, site)
     host = "no-such-host.invalid" if kind == "host" else "127.0.0.1"
     url = f"http://{LOGIN}@{host}:{port}/status/403?{QUERIES['GCS']}"
-    sweep(log, lambda: read(url, from_="jsonl", transport_params=words))
+    sweep(log, lambda: read(url, from_="jsonl", options=StoreOptions(words)))
 
 
 WRONG = [
@@ -252,10 +252,10 @@ WRONG = [
 
 
 def test_locations_that_are_none(log: Everything) -> None:
-    given: dict[str, Any] = {"transport_params": QUICK}
+    given = StoreOptions(QUICK)
     for url in WRONG:
-        sweep(log, lambda url=url: read(url, from_="jsonl", **given))  # type: ignore[misc]
-        sweep(log, lambda url=url: Pipeline([1], [], write(url, to="jsonl", **given)))  # type: ignore[misc]
+        sweep(log, lambda url=url: read(url, from_="jsonl", options=given))  # type: ignore[misc]
+        sweep(log, lambda url=url: Pipeline([1], [], write(url, to="jsonl", options=given)))  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("scheme", ["http", "https", "s3"])
@@ -268,7 +268,7 @@ def test_a_proxy_with_a_password(
     for port in (site, free_port(), "CANARY-25"):
         monkeypatch.setenv("http_proxy", f"{PROXY}{port}")
         monkeypatch.setenv("https_proxy", f"{PROXY}{port}")
-        sweep(log, lambda: read(url, from_="jsonl", transport_params=QUICK))
+        sweep(log, lambda: read(url, from_="jsonl", options=StoreOptions(QUICK)))
 
 
 # The other stores
@@ -286,11 +286,11 @@ def test_s3(
     if place == "client_kwargs":
         given |= {"aws_access_key_id": "AKIACANARY0000000000", "region_name": "us-east-1"}
         given |= {"aws_secret_access_key": "CANARY-26", "aws_session_token": "CANARY-27/+"}
-    words = {"transport_params": {**QUICK, "client_kwargs": given}}
+    options = StoreOptions({**QUICK, "client_kwargs": given})
     names = {"missing": "s3://kit/none.jsonl", "bucket": "s3://none/x.jsonl"}
-    source = read(names.get(kind, "s3://kit/there.jsonl"), **words)
+    source = read(names.get(kind, "s3://kit/there.jsonl"), options=options)
     target = "s3://kit/there.jsonl" if kind in ("kept", "same") else "s3://kit/new.jsonl"
-    sink = write(target, clobber=kind != "kept", **words)
+    sink = write(target, clobber=kind != "kept", options=options)
     made = steps.map(lambda r: 1 // 0) if kind == "step" else []
     plan = (source if kind != "kept" else Pipeline([1])) | made | sink
     sweep(log, lambda: plan)
@@ -308,10 +308,10 @@ def test_sftp(openssh: Place, log: Everything, kind: str, tmp_path: Path) -> Non
     if kind == "key":
         (tmp_path / "key").write_text("-----BEGIN OPENSSH PRIVATE KEY-----\nCANARY\n")
         words["key_filename"] = str(tmp_path / "key")
-    given = {"transport_params": {**QUICK, "connect_kwargs": words}}
+    given = StoreOptions({**QUICK, "connect_kwargs": words})
     url = f"sftp://{LOGIN}@127.0.0.1:{port}/x.jsonl"
-    sweep(log, lambda: read(url, **given))
-    sweep(log, lambda: Pipeline([1], [], write(url, **given)))
+    sweep(log, lambda: read(url, options=given))
+    sweep(log, lambda: Pipeline([1], [], write(url, options=given)))
 
 
 @pytest.mark.parametrize("kind", ["key", "string", "string with SAS", "SAS", "broken string"])
@@ -331,8 +331,8 @@ def test_azure(site: int, log: Everything, monkeypatch: pytest.MonkeyPatch, kind
     if kind == "SAS":
         monkeypatch.delenv("AZURE_STORAGE_KEY")
         monkeypatch.setenv("AZURE_STORAGE_SAS_TOKEN", QUERIES["SAS"])
-    sweep(log, lambda: read("az://403/x.jsonl", transport_params=QUICK))
-    sweep(log, lambda: Pipeline([1], [], write("az://403/x.jsonl", transport_params=QUICK)))
+    sweep(log, lambda: read("az://403/x.jsonl", options=StoreOptions(QUICK)))
+    sweep(log, lambda: Pipeline([1], [], write("az://403/x.jsonl", options=StoreOptions(QUICK))))
     if kind == "string":
         assert "http://127.0.0.1" in "".join(log.said), "what is public is told"
 
@@ -348,14 +348,14 @@ def test_gcs(
             '{"type": "service_account", "private_key": "CANARY-32"}'
         )
         monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "key.json"))
-    sweep(log, lambda: read("gs://bucket/x.jsonl", transport_params=QUICK))
+    sweep(log, lambda: read("gs://bucket/x.jsonl", options=StoreOptions(QUICK)))
 
 
 def test_a_file_system_that_is_allowed(log: Everything) -> None:
-    words: dict[str, Any] = {"storage_options": {"password": "CANARY-33", "username": "robert"}}
-    words |= {"allow_schemes": ["ftp"], "transport_params": QUICK}
-    sweep(log, lambda: read(f"ftp://{LOGIN}@127.0.0.1:{free_port()}/x.jsonl", **words))
-    sweep(log, lambda: read("memory://none/x.jsonl", **words))
+    login = {"password": "CANARY-33", "username": "robert"}
+    options = StoreOptions(QUICK, login, allow_schemes=["ftp"])
+    sweep(log, lambda: read(f"ftp://{LOGIN}@127.0.0.1:{free_port()}/x.jsonl", options=options))
+    sweep(log, lambda: read("memory://none/x.jsonl", options=options))
 
 
 # The command
@@ -390,11 +390,10 @@ def test_the_command(site: int, tmp_path: Path) -> None:
 
 def test_reprs_tell_nothing() -> None:
     url = f"https://{LOGIN}@host/x.jsonl?{QUERIES['SigV4']}#CANARY-20"
-    words = {"transport_params": {"headers": HEADERS}, "storage_options": {"key": "CANARY-34"}}
-    plan = read(url, **words) | write(url, **words)
-    options = StoreOptions(endpoint_url=f"http://{LOGIN}@host", **words)
+    options = StoreOptions({"headers": HEADERS}, {"key": "CANARY-34"}, f"http://{LOGIN}@host")
+    plan = read(url, options=options) | write(url, options=options)
     told = plain(plan) + f"{options!r} {options} {parse(url)!r} {parse(url)}"
-    told += repr(StoreFailure("x")) + plain(read(url, **words)) + repr([plan])
+    told += repr(StoreFailure("x")) + plain(read(url, options=options)) + repr([plan])
     clients = Clients()
     told += repr(HttpObject(parse(url), options, clients)) + repr(clients)
     clients.close()
@@ -427,7 +426,9 @@ def test_the_sweep_can_fail(site: int, log: Everything, monkeypatch: pytest.Monk
         given = {"client_kwargs": {"endpoint_url": f"http://127.0.0.1:{site}"}}
         with pytest.raises(Exception):  # noqa: B017, PT011
             read(
-                url, from_="jsonl", transport_params={**QUICK, **(given if url[0] == "s" else {})}
+                url,
+                from_="jsonl",
+                options=StoreOptions({**QUICK, **(given if url[0] == "s" else {})}),
             ).run()
         assert "CANARY" in "\n".join(log.said[before:])
 

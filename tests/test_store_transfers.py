@@ -18,6 +18,7 @@ from servers import Place
 
 from paipa_etl import Pipeline, PlanError, read, steps, transfer, write
 from paipa_etl.location import parse
+from paipa_etl.stores import NO_OPTIONS
 from paipa_etl.transfers.templates import Template, is_template
 
 
@@ -264,13 +265,13 @@ def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 def test_objects_to_objects_share_their_clients(moto: Place) -> None:
     for n in range(40):
         moto.put(f"t/in/{n:02}.jsonl", b'{"n": %d}\n' % n)
-    source = read(moto.url("t/in/*.jsonl"), **moto.options)
-    sink = write(moto.url("t/out/{stem}.jsonl.zst"), **moto.options)
+    source = read(moto.url("t/in/*.jsonl"), options=moto.options)
+    sink = write(moto.url("t/out/{stem}.jsonl.zst"), options=moto.options)
     before = threading.active_count()
     report = transfer(Pipeline(source, [], sink), transfers=16)
     assert report.transferred == 40
     assert threading.active_count() <= before + 1
-    found = read(moto.url("t/out/*.zst"), from_="jsonl.zst", **moto.options)
+    found = read(moto.url("t/out/*.zst"), from_="jsonl.zst", options=moto.options)
     assert sorted(record["n"] for record in found) == list(range(40))
 
 
@@ -282,9 +283,9 @@ def test_names_of_inputs_are_literal(moto: Place, tmp_path: Path, field: str) ->
     """Nobody wrote a wildcard, and a backslash separates nothing: neither in a store, nor here."""
     for number, name in enumerate(ODD):
         moto.put(f"odd/{name}.jsonl", b"%d\n" % number)
-    source = read(moto.url("odd/*.jsonl"), **moto.options)
+    source = read(moto.url("odd/*.jsonl"), options=moto.options)
     for folder in (moto.url("to/"), f"{tmp_path}/to/"):
-        sink = write(f"{folder}{field}", **(moto.options if "://" in folder else {}))
+        sink = write(f"{folder}{field}", options=moto.options if "://" in folder else NO_OPTIONS)
         report = transfer(Pipeline(source, [], sink))
         assert (report.transferred, report.failures) == (len(ODD), [])
     for number, name in enumerate(ODD):

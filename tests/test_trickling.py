@@ -124,25 +124,25 @@ def serving(answer: Answer, **options: int) -> Iterator[Server]:
         server.close()
 
 
-def place(engine: str, port: int, monkeypatch: pytest.MonkeyPatch) -> tuple[str, dict[str, Any]]:
-    """The root of a store that listens at a port, and the words to reach it through an engine."""
+def place(engine: str, port: int, monkeypatch: pytest.MonkeyPatch) -> tuple[str, StoreOptions]:
+    """The root of a store that listens at a port, and the options to reach it through an engine."""
     root = f"http://127.0.0.1:{port}"
     if engine == "http":
-        return f"{root}/kit/", {"transport_params": {**QUICK, "method": "PUT"}}
+        return f"{root}/kit/", StoreOptions({**QUICK, "method": "PUT"})
     if engine == "gcs":
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", root)
-        return "gs://kit/", {"transport_params": QUICK}
+        return "gs://kit/", StoreOptions(QUICK)
     if engine == "azure":
         monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", (
             "DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;"
             f"AccountKey={servers.AZURITE_KEY};BlobEndpoint={root}/devstoreaccount1;"
         ))  # fmt: skip
-        return "az://kit/", {"transport_params": QUICK}
+        return "az://kit/", StoreOptions(QUICK)
     if engine == "boto3":
         monkeypatch.setattr("paipa_etl.stores.s3_fast.FastS3Object._made", lambda self: None)
     login = {"aws_access_key_id": "key", "aws_secret_access_key": "secret"}
     given = {**login, "region_name": "us-east-1", "endpoint_url": root}
-    return "s3://kit/", {"transport_params": {**QUICK, "client_kwargs": given}}
+    return "s3://kit/", StoreOptions({**QUICK, "client_kwargs": given})
 
 
 @contextmanager
@@ -191,15 +191,15 @@ def test_a_head_that_does_not_end(
 ) -> None:
     """Of an answer to a read, to a look, to a listing and to a write."""
     with serving(answer) as server:
-        root, words = place(engine, server.port, monkeypatch)
+        root, options = place(engine, server.port, monkeypatch)
         with ends(InputUnavailable):
-            list(read(root + "a.txt", **words))
+            list(read(root + "a.txt", options=options))
         with ends(OutputUnavailable):
-            Pipeline(["new"], [], write(root + "a.txt", **words)).run()
+            Pipeline(["new"], [], write(root + "a.txt", options=options)).run()
         if engine in ("http", "s3"):
             return  # no listing, or boto3's
         with ends(InputUnavailable):
-            list(read(root + "*.txt", **words))
+            list(read(root + "*.txt", options=options))
 
 
 @pytest.mark.parametrize("what", ["look", "page"])
@@ -223,9 +223,9 @@ def test_a_look_and_a_page_of_a_listing_trickle(
             line.again(b" ")
 
     with serving(answer) as server:
-        root, words = place(engine, server.port, monkeypatch)
+        root, options = place(engine, server.port, monkeypatch)
         with ends(InputUnavailable):
-            list(read(root + "*.txt", **words))
+            list(read(root + "*.txt", options=options))
         if what == "page":
             assert len(server.heads) >= 3, "the page was asked for, twice"
 
@@ -240,12 +240,12 @@ def test_interim_answers_are_not_the_answer(status: bytes, monkeypatch: pytest.M
         line.say(b"HTTP/1.1 %b\r\nContent-Length: 0\r\nConnection: close\r\n\r\n" % final[0])
 
     with serving(answer) as server:
-        root, words = place("http", server.port, monkeypatch)
-        words["transport_params"] = {**words["transport_params"], "timeout": 5}
+        root, options = place("http", server.port, monkeypatch)
+        options = StoreOptions({**options.transport_params, "timeout": 5})
         with ends(OutputUnavailable):
-            Pipeline(["new"], [], write(root + "a.txt", **words)).run()
+            Pipeline(["new"], [], write(root + "a.txt", options=options)).run()
         final[0] = b"201 Created"
-        Pipeline(["new"], [], write(root + "a.txt", **words)).run()
+        Pipeline(["new"], [], write(root + "a.txt", options=options)).run()
 
 
 # In the body of an answer
@@ -271,9 +271,9 @@ def test_a_body_of_known_length(
     engine: str, answer: Answer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with serving(answer) as server:
-        root, words = place(engine, server.port, monkeypatch)
+        root, options = place(engine, server.port, monkeypatch)
         with ends(InputUnavailable):
-            list(read(root + "a.txt", **words))
+            list(read(root + "a.txt", options=options))
         assert len(server.heads) <= 6
 
 
@@ -303,9 +303,9 @@ def test_what_frames_chunks_does_not_end(
 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with serving(answer) as server:
-        root, words = place("http", server.port, monkeypatch)
+        root, options = place("http", server.port, monkeypatch)
         with ends(InputUnavailable):
-            list(read(root + "a.txt", **words))
+            list(read(root + "a.txt", options=options))
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 << 10  # KiB
 
 
@@ -323,9 +323,9 @@ def test_a_live_stream_may_be_slow(head: bytes, monkeypatch: pytest.MonkeyPatch)
         line.say(b"0\r\n\r\n" if head == CHUNKED else b"")
 
     with serving(answer) as server:
-        root, words = place("http", server.port, monkeypatch)
+        root, options = place("http", server.port, monkeypatch)
         run = new_run()
-        options = StoreOptions({**words["transport_params"], "timeout": 5})
+        options = StoreOptions({**options.transport_params, "timeout": 5})
         found = []
         try:
             for piece in remote.pieces(parse(root + "a.txt"), run, options):
@@ -360,9 +360,9 @@ def test_a_slow_consumer_is_no_fault_of_the_store(
 ) -> None:
     """It takes many timeouts between one piece and the next."""
     with serving(ranges) as server:
-        root, words = place(engine, server.port, monkeypatch)
+        root, options = place(engine, server.port, monkeypatch)
         run = replace(new_run(), background=background)
-        options = StoreOptions({**words["transport_params"], "timeout": 2, "retries": 0})
+        options = StoreOptions({**options.transport_params, "timeout": 2, "retries": 0})
         taken = bytearray()
         try:
             for n, piece in enumerate(remote.pieces(parse(root + "a.txt"), run, options)):
@@ -384,9 +384,9 @@ def test_a_slow_step_is_no_fault_of_the_store(monkeypatch: pytest.MonkeyPatch) -
         line.say(b"x" * 99_999 + b"\n")
 
     with serving(answer) as server:
-        root, words = place("http", server.port, monkeypatch)
-        words["transport_params"] = {**words["transport_params"], "timeout": 0.5, "retries": 5}
-        source = read(root + "a.txt", **words)
+        root, options = place("http", server.port, monkeypatch)
+        options = StoreOptions({**options.transport_params, "timeout": 0.5, "retries": 5})
+        source = read(root + "a.txt", options=options)
         assert len(list(source | steps.tap(lambda record: time.sleep(0.8)))) == 4
 
 
@@ -404,9 +404,9 @@ def test_a_thin_line_is_read_to_the_end(engine: str, monkeypatch: pytest.MonkeyP
             time.sleep(0.05)
 
     with serving(answer) as server:
-        root, words = place(engine, server.port, monkeypatch)
+        root, options = place(engine, server.port, monkeypatch)
         run = new_run()
-        options = StoreOptions({**words["transport_params"], "timeout": 2, "retries": 0})
+        options = StoreOptions({**options.transport_params, "timeout": 2, "retries": 0})
         try:
             assert b"".join(remote.pieces(parse(root + "a.txt"), run, options)) == DATA[:size]
         finally:
@@ -442,10 +442,10 @@ def test_a_write_that_trickles(
         (answer if asked in (b"PUT", b"POST") else accepted)(line)
 
     with serving(reply, room=4096) as server:
-        root, words = place(engine, server.port, monkeypatch)
+        root, options = place(engine, server.port, monkeypatch)
         line = DATA[: 1 << 20].hex()
         with ends(OutputUnavailable):
-            Pipeline([line], [], write(root + "a.txt", **words)).run()
+            Pipeline([line], [], write(root + "a.txt", options=options)).run()
         sent = [head for head in server.heads if head[:3] in (b"PUT", b"POS")]
         assert len(sent) == 2
 
@@ -467,9 +467,9 @@ def test_a_thin_line_is_written_through(engine: str, monkeypatch: pytest.MonkeyP
         line.say(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n" % len(body) + FIELDS + b"\r\n" + body)
 
     with serving(reply, room=4096) as server:
-        root, words = place(engine, server.port, monkeypatch)
-        words["transport_params"] = {**words["transport_params"], "timeout": 4, "retries": 0}
-        Pipeline(["x" * (size - 1)], [], write(root + "a.txt", **words)).run()
+        root, options = place(engine, server.port, monkeypatch)
+        options = StoreOptions({**options.transport_params, "timeout": 4, "retries": 0})
+        Pipeline(["x" * (size - 1)], [], write(root + "a.txt", options=options)).run()
 
 
 def test_a_watch_that_nobody_closes_ends_with_its_owner() -> None:
@@ -496,9 +496,9 @@ def test_a_file_server_that_trickles(openssh: Place, after: int) -> None:
         there = openssh.through(proxy.port)
         there.put("long.txt", DATA.hex().encode())
         proxy.reset(lambda number, head: Fault("trickle", after))
-        words = {"transport_params": {**there.words, **QUICK}}
+        options = StoreOptions({**there.words, **QUICK})
         with ends(InputUnavailable):
-            list(read(there.url("long.txt"), **words))
+            list(read(there.url("long.txt"), options=options))
         assert len(proxy.requests) >= 2
 
 
@@ -540,11 +540,11 @@ def test_a_file_server_that_only_keeps_the_connection_alive() -> None:
     try:
         assert ready.wait(10)
         url = f"sftp://me@127.0.0.1:{port[0]}/a.txt"
-        words = {"transport_params": {**QUICK, "connect_kwargs": {"known_hosts": None}}}
+        options = StoreOptions({**QUICK, "connect_kwargs": {"known_hosts": None}})
         with ends(InputUnavailable):
-            list(read(url, **words))
+            list(read(url, options=options))
         with ends(OutputUnavailable):
-            Pipeline(["x"], [], write(url, **words)).run()
+            Pipeline(["x"], [], write(url, options=options)).run()
     finally:
         over.set()
         thread.join()
@@ -560,7 +560,7 @@ def test_parts_that_trickle(tmp_path_factory: Any) -> None:
         assert moto.through is not None
         there = moto.through(proxy.port)
         text = DATA.hex()
-        words = {"transport_params": {**there.words, "backoff": 0.01, "timeout": 3}}
+        options = StoreOptions({**there.words, "backoff": 0.01, "timeout": 3})
         for kind in (b"partNumber=1", b"?uploads"):
             asked: list[bytes] = []
 
@@ -573,6 +573,6 @@ def test_parts_that_trickle(tmp_path_factory: Any) -> None:
                 return Fault("trickle")
 
             proxy.reset(plan)
-            Pipeline([text], [], write(there.url("a.txt"), **words)).run()
+            Pipeline([text], [], write(there.url("a.txt"), options=options)).run()
             assert asked
             assert there.get("a.txt") == text.encode() + b"\n"

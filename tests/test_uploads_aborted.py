@@ -79,8 +79,8 @@ def is_begin(head: bytes) -> bool:
 
 
 def sink(place: Place, **words: Any) -> Any:
-    given = {**place.options["transport_params"], **FAST, **words}
-    return write(place.url("kept.txt"), transport_params=given)
+    given = {**place.options.transport_params, **FAST, **words}
+    return write(place.url("kept.txt"), options=StoreOptions(given))
 
 
 class Slow:
@@ -106,7 +106,7 @@ def failing(lines: list[str], after: Callable[[], Any] = bool, kind: Any = Faile
 def drop_uploads(place: Place) -> list[str]:
     """Remove what is left over, as ``paipa-etl cleanup`` does."""
     clients = Clients()
-    options = StoreOptions(place.options["transport_params"])
+    options = place.options
     found = Leftovers(parse(place.url("")), options, clients)
     uploads = [*found]
     for upload in uploads:
@@ -486,7 +486,7 @@ def test_a_file_system_that_fails(broken: str, monkeypatch: pytest.MonkeyPatch) 
             patch.setattr(filesystem, broken, fails)
         lines = iter(FEW) if broken in ("mv", "open") else failing(FEW)
         pipeline = Pipeline(
-            lines, [], write(place.url("kept.txt"), transport_params={"backoff": 0.01})
+            lines, [], write(place.url("kept.txt"), options=StoreOptions({"backoff": 0.01}))
         )
         if broken == "rm":
             with pytest.raises(Failed), pytest.warns(PaipaWarning, match="left over"):

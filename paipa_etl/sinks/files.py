@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from types import TracebackType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, overload
 
 from paipa_etl.codecs import Codec
 from paipa_etl.errors import ForkedChild, OutputError, PlanError
@@ -21,7 +21,7 @@ from paipa_etl.schemes import LOCAL
 from paipa_etl.sinks import Sink, Target, store_of
 from paipa_etl.sinks.compressed import Encoded
 from paipa_etl.sinks.encoding import Encoding
-from paipa_etl.stores import StoreOptions
+from paipa_etl.stores import NO_OPTIONS, StoreOptions
 from paipa_etl.stores.buckets import check_not_folder
 from paipa_etl.suffixes import codec_of, format_of, parse_suffixes
 from paipa_etl.threads import forks
@@ -30,6 +30,9 @@ from paipa_etl.threads.collector import apart
 from paipa_etl.threads.interrupts import put_off
 from paipa_etl.threads.starting import surely
 from paipa_etl.threads.stop import Stopped
+
+if TYPE_CHECKING:
+    from paipa_etl.sinks.lists import ListSink
 
 
 class Disowned:
@@ -62,7 +65,7 @@ class OpenFile:
         self._codec = sink.output_codec
         compressor = self._codec.start_compressor(sink.level) if self._codec else None
         location, options = sink.location, sink.options
-        store = store_of(location, options.schemes)
+        store = store_of(location, options.allow_schemes)
         self._target: Target = store.open(location, sink.clobber, run, options)
         self._location = location
         self._output: Encoded | WriteBehind | Disowned = Encoded(self._target, compressor, run)
@@ -210,7 +213,7 @@ class FileSink(Sink):
     codec: Codec | None = None
     level: int | None = None
     clobber: bool = True
-    options: StoreOptions = field(default_factory=StoreOptions)
+    options: StoreOptions = NO_OPTIONS
     format_options: Options | None = None
     _opened: list[OpenFile] = field(default_factory=list, compare=False, repr=False)
 
@@ -267,6 +270,9 @@ def _leave(file: OpenFile, error: BaseException | None) -> None:
         file.close()
 
 
+@overload
+def write(target: list[Any]) -> ListSink: ...
+@overload
 def write(
     target: Any,
     *,
@@ -274,16 +280,22 @@ def write(
     level: int | None = None,
     clobber: bool = True,
     format_options: Mapping[str, Any] | None = None,
-    transport_params: dict[str, Any] | None = None,
-    storage_options: dict[str, Any] | None = None,
-    allow_schemes: Sequence[str] = (),
-) -> Any:
+    options: StoreOptions = NO_OPTIONS,
+) -> FileSink: ...
+def write(
+    target: Any,
+    *,
+    to: str | None = None,
+    level: int | None = None,
+    clobber: bool = True,
+    format_options: Mapping[str, Any] | None = None,
+    options: StoreOptions = NO_OPTIONS,
+) -> Sink:
     """Make a sink: the end of a pipeline, or alone in a ``with`` statement.
 
     ``target`` is a path, a URL, ``-``, a file object, a ``bytearray``, or a list to which
     records are appended. ``to`` overrides what its suffixes say ("jsonl.zst"), ``level``
-    is the codec's, ``format_options`` the format's. ``transport_params`` are smart_open's words
-    for remote stores (see docs/stores.md), ``storage_options`` fsspec's for ``allow_schemes``.
+    is the codec's, ``format_options`` the format's, ``options`` the store's (see docs/stores.md).
     Leaving the ``with`` block publishes, an exception leaves what was there before.
     Raises ``PlanError`` for what cannot be.
     """
@@ -295,9 +307,6 @@ def write(
     if location.scheme != LOCAL and "*" in location.target and location.is_glob:
         raise PlanError(f"{location}: an output is one object, and that is a wildcard")
     format, codec = parse_suffixes(to)
-    options = StoreOptions(
-        transport_params or {}, storage_options or {}, schemes=tuple(allow_schemes)
-    )
     sink = FileSink(location, format, codec, level, clobber, options)
     if not format_options:
         return sink

@@ -29,7 +29,7 @@ from paipa_etl.schemes import LOCAL
 from paipa_etl.sources import ReadStore, Source, store_of
 from paipa_etl.sources.in_turn import in_turn
 from paipa_etl.sources.pieces import Input, Piece, Restarts, size_of_piece
-from paipa_etl.stores import StoreOptions
+from paipa_etl.stores import NO_OPTIONS, StoreOptions
 from paipa_etl.stores.buckets import check_not_folder
 from paipa_etl.stores.port import Entry
 from paipa_etl.suffixes import RefusedSuffix, codec_of, format_of, refused_input
@@ -59,7 +59,7 @@ class FileSource(Source):
     codec: Codec | None = None
     max_record: int = MAX_RECORD
     read_ahead: bool = False
-    options: StoreOptions = field(default_factory=StoreOptions)
+    options: StoreOptions = NO_OPTIONS
     format_options: Options | None = None
     _used: list[bool] = field(default_factory=list, compare=False, repr=False)
 
@@ -105,7 +105,7 @@ class FileSource(Source):
         return bool(coded) or not all(map(_is_regular, self.locations))
 
     def _store(self, place: Location) -> ReadStore:
-        return store_of(place, self.options.schemes)
+        return store_of(place, self.options.allow_schemes)
 
     def blocks(
         self, run: Run, size: int, copies: Copies = copies_nothing

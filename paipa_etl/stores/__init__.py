@@ -21,21 +21,29 @@ BACKOFF = 0.25  # seconds before the first retry
 
 @dataclass(frozen=True)
 class StoreOptions:
-    """What is passed on to a store.
+    """Options of the store that holds an input or an output.
 
-    ``transport_params`` are smart_open's words (``client``, ``client_kwargs``,
+    ``transport_params`` have the names that smart_open uses (``client``, ``client_kwargs``,
     ``version_id``, ``min_part_size``, ``headers`` …), and ``timeout``, ``retries``,
-    ``backoff``; ``storage_options`` are fsspec's. ``schemes`` are allowed beside those
-    that always are. ``timeout`` is the most seconds of silence, and the window of the least pace.
+    ``backoff``. ``timeout`` is the most seconds of silence, and the window in which the least
+    pace is measured. ``storage_options`` are fsspec's. ``endpoint_url`` is the server of an S3
+    store; ``insecure`` accepts any certificate. ``allow_schemes`` names schemes that fsspec may
+    serve, beside those that are known. Raises ``PlanError`` for an endpoint that is no URL.
+
+    >>> StoreOptions({"retries": 0}, allow_schemes=["ftp"]).allow_schemes
+    ('ftp',)
     """
 
     transport_params: Mapping[str, Any] = field(default_factory=dict, repr=False)
     storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     endpoint_url: str | None = field(default=None, repr=False)
     insecure: bool = False
-    schemes: tuple[str, ...] = ()
+    allow_schemes: Sequence[str] = ()
 
     def __post_init__(self) -> None:
+        if isinstance(self.allow_schemes, str):
+            raise PlanError(f"allow_schemes is a list of names, not {shown(self.allow_schemes)}")
+        object.__setattr__(self, "allow_schemes", tuple(self.allow_schemes))
         if self.endpoint_url is not None:
             check_endpoint(self.endpoint_url)
 
@@ -53,6 +61,9 @@ class StoreOptions:
         times, backoff = self.word("retries", RETRIES), self.word("backoff", BACKOFF)
         return Retry(times, backoff=backoff)
 
+
+NO_OPTIONS = StoreOptions()
+"""What holds where nothing is given."""
 
 COMMON = frozenset({"timeout", "retries", "backoff"})
 """Transport parameters that every store understands."""

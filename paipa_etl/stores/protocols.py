@@ -96,7 +96,7 @@ class ProtocolFile:
 
 def filesystem_of(location: Location, options: StoreOptions) -> tuple[Any, str]:
     """The file system of fsspec's, and the path in it, for a protocol that is allowed."""
-    allowed = (ALLOWED, *options.schemes)
+    allowed = (ALLOWED, *options.allow_schemes)
     if location.scheme not in allowed or "::" in location.target:
         raise PlanError(f"the scheme of {location} is not among those that are allowed")
     fsspec = importlib.import_module("fsspec")

@@ -18,7 +18,7 @@ from paipa_etl.errors import (
 from paipa_etl.location import Location
 from paipa_etl.run.clients import Clients
 from paipa_etl.schemes import allowed, find, resolve, row_of
-from paipa_etl.stores import COMMON, StoreOptions
+from paipa_etl.stores import COMMON, StoreOptions, check_words
 from paipa_etl.stores.buckets import key_of
 from paipa_etl.stores.failures import transport
 from paipa_etl.stores.port import StoreFailure
@@ -46,12 +46,7 @@ def prefix_of(location: Location, options: StoreOptions, clients: Clients) -> An
     unknown = set(options.transport_params) - engine.words - COMMON
     if unknown and unknown <= _smart_words(location.scheme):
         return None
-    if unknown:
-        known = ", ".join(sorted(engine.words | COMMON))
-        strange = ", ".join(sorted(unknown))
-        raise PlanError(
-            f"{location}: transport_params that nobody knows: {strange}; known: {known}"
-        )
+    check_words(location, options, engine.words)
     return engine(location, options, clients)
 
 

@@ -286,7 +286,7 @@ class Transfers:
 
     def _stat(self, place: Location, options: Any) -> Entry:
         try:
-            return store_of(place, options.schemes).stat(place, self._run, options)
+            return store_of(place, options.allow_schemes).stat(place, self._run, options)
         except InputError:
             return Entry(place)
 

@@ -34,6 +34,7 @@ from paipa_etl.run import new_run
 from paipa_etl.run.clients import Clients
 from paipa_etl.schemes import BYTES, OBJECT, STANDARD
 from paipa_etl.sources.files import FileSource
+from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.ranged import RANGE
 from paipa_etl.stores.remote import engine_of, object_of
 from paipa_etl.stores.s3 import PART_SIZE
@@ -109,13 +110,14 @@ def place(server: Place, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
 
 
 def copied(place: Place, name: str, target: Any) -> Any:
-    return (read(place.url(name), from_="bytes", **place.options) | write(target, to="bytes")).run()
+    source = read(place.url(name), from_="bytes", options=place.options)
+    return (source | write(target, to="bytes")).run()
 
 
 def content(place: Place, name: str) -> bytes:
     """All bytes of an object, as our reader gives them."""
     run = new_run()
-    source: FileSource = read(place.url(name), **place.options).source
+    source: FileSource = read(place.url(name), options=place.options).source
     (entry,) = source.entries(run)
     try:
         pieces = source._store(entry.location).pieces(entry.location, run, source.options)
@@ -127,10 +129,10 @@ def content(place: Place, name: str) -> bytes:
 @pytest.mark.parametrize("codec", CODECS)
 def test_a_round_trip(place: Place, codec: str) -> None:
     name, records = f"trip.jsonl{codec}", [{"n": n, "text": "京都" * 20} for n in range(3_000)]
-    report = Pipeline(records, [], write(place.url(name), **place.options)).run()
+    report = Pipeline(records, [], write(place.url(name), options=place.options)).run()
     assert report.written == 3_000
     assert len(place.get(name) or b"") == report.bytes_out
-    assert list(read(place.url(name), **place.options)) == records
+    assert list(read(place.url(name), options=place.options)) == records
 
 
 @pytest.mark.parametrize("size", [0, 1, RANGE, RANGE + 1, len(BIG)])
@@ -142,7 +144,7 @@ def test_any_size_is_read_whole_and_in_order(place: Place, size: int) -> None:
 @pytest.mark.parametrize("size", [0, 1, PART_SIZE, 8 << 20, len(BIG)])
 def test_any_size_is_written_whole(place: Place, size: int) -> None:
     pieces = [BIG[at : min(at + 700_000, size)] for at in range(0, size, 700_000)]
-    sink = write(place.url("written.bin"), to="txt", **place.options)
+    sink = write(place.url("written.bin"), to="txt", options=place.options)
     run = replace(new_run(), background=True)
     target = sink.open(run)._target
     for piece in pieces:
@@ -166,14 +168,14 @@ def test_odd_names(place: Place, key: str) -> None:
     place.put(key, b"1\n2\n")
     assert content(place, url) == b"1\n2\n"
     place.put(key, b"gone\n")
-    Pipeline([3], [], write(place.url(url), to="jsonl", **place.options)).run()
+    Pipeline([3], [], write(place.url(url), to="jsonl", options=place.options)).run()
     assert place.get(key) == b"3\n"
 
 
 def test_1200_keys_are_listed_sorted_and_their_sizes_told(place: Place) -> None:
     if place.name == "http":
         with pytest.raises(InputError):
-            read(place.url("none-*.txt"), **place.options).run()
+            read(place.url("none-*.txt"), options=place.options).run()
         return
     count = 60 if place.name == "moto" else 1_200  # Ceph has pages of the same protocol
     with ThreadPoolExecutor(8) as pool:
@@ -181,19 +183,19 @@ def test_1200_keys_are_listed_sorted_and_their_sizes_told(place: Place) -> None:
     place.put("many/deeper/no.txt", b"no\n")
     place.put("many/other.csv", b"no\n")
     run = new_run()
-    source: FileSource = read(place.url("many/*.txt"), **place.options).source
+    source: FileSource = read(place.url("many/*.txt"), options=place.options).source
     found = [*source.entries(run)]
     assert [entry.location.name for entry in found] == [f"{n:04}.txt" for n in range(count)]
     if place.name != "file":  # whose listing tells names; sizes are asked for one by one
         assert [entry.size for entry in found] == [len(b"%d\n" % n) for n in range(count)]
         assert all(entry.stamp for entry in found)
     assert source.size(run) == sum(len(b"%d\n" % n) for n in range(count))
-    deep: FileSource = read(place.url("many/**/*.txt"), **place.options).source
+    deep: FileSource = read(place.url("many/**/*.txt"), options=place.options).source
     assert sum(1 for _ in deep.entries(run)) == count + 1
     run.over()
-    assert list(read(place.url("many/000[0-2].txt"), **place.options)) == ["0", "1", "2"]
+    assert list(read(place.url("many/000[0-2].txt"), options=place.options)) == ["0", "1", "2"]
     with pytest.raises(InputError, match=r"nothing matches|no file matches"):
-        read(place.url("many/*.none"), **place.options).run()
+        read(place.url("many/*.none"), options=place.options).run()
 
 
 def test_a_failure_leaves_what_was_there(place: Place) -> None:
@@ -205,16 +207,16 @@ def test_a_failure_leaves_what_was_there(place: Place) -> None:
         raise KeyError("the source fails")
 
     with pytest.raises(KeyError):
-        Pipeline(lines(), [], write(place.url("kept.txt"), **place.options)).run()
+        Pipeline(lines(), [], write(place.url("kept.txt"), options=place.options)).run()
     assert place.get("kept.txt") == b"old\n"
     with (
         pytest.raises(ZeroDivisionError),
-        write(place.url("kept.txt"), **place.options) as sink,
+        write(place.url("kept.txt"), options=place.options) as sink,
     ):
         sink.write_all(line if n < 100 else 1 // 0 for n in range(101))
     assert place.get("kept.txt") == b"old\n"
     with pytest.raises(KeyError):
-        Pipeline(lines(), [], write(place.url("never.txt"), **place.options)).run()
+        Pipeline(lines(), [], write(place.url("never.txt"), options=place.options)).run()
     assert place.get("never.txt") is None
 
 
@@ -225,11 +227,11 @@ def test_what_exists_is_kept_where_that_is_asked_for(place: Place) -> None:
             Pipeline(
                 ["x" * size] * 100,
                 [],
-                write(place.url("exists.txt"), clobber=False, **place.options),
+                write(place.url("exists.txt"), clobber=False, options=place.options),
             ).run()
         assert place.get("exists.txt") == b"old\n"
     name = f"new-{random.random()}.txt"
-    Pipeline(["1"], [], write(place.url(name), clobber=False, **place.options)).run()
+    Pipeline(["1"], [], write(place.url(name), clobber=False, options=place.options)).run()
     assert place.get(name) == b"1\n"
 
 
@@ -244,7 +246,7 @@ def test_a_race_for_a_name_has_one_winner(place: Place) -> None:
         place.put(name, b"theirs\n")
 
     with pytest.raises(PlanError, match="exists already"):
-        Pipeline(late(), [], write(place.url(name), clobber=False, **place.options)).run()
+        Pipeline(late(), [], write(place.url(name), clobber=False, options=place.options)).run()
     assert place.get(name) == b"theirs\n"
 
 
@@ -263,24 +265,24 @@ def test_a_missing_bucket_or_folder_is_found_before_anything_is_read(place: Plac
     read_one = []
     with pytest.raises(OutputError):
         Pipeline(
-            iter([1]), [steps.tap(read_one.append)], write(f"{nowhere}x.txt", **place.options)
+            iter([1]), [steps.tap(read_one.append)], write(f"{nowhere}x.txt", options=place.options)
         ).run()
     assert not read_one
     with pytest.raises(InputError):
-        read(f"{nowhere}x.txt", **place.options).run()
+        read(f"{nowhere}x.txt", options=place.options).run()
 
 
 def test_a_run_closes_its_connections_itself(place: Place) -> None:
     """The cyclic collector comes when it likes; what a failure refers to may be in a cycle."""
     place.put("there.txt", b"line\n" * 3)
-    read(place.url("there.txt"), **place.options).run()  # what is opened once is open now
+    read(place.url("there.txt"), options=place.options).run()  # what is opened once is open now
     gc.collect()
     before = open_descriptors()
     gc.disable()
     try:
-        assert read(place.url("there.txt"), **place.options).run().read == 3
+        assert read(place.url("there.txt"), options=place.options).run().read == 3
         with pytest.raises(InputError):
-            read(place.url("missing.txt"), **place.options).run()
+            read(place.url("missing.txt"), options=place.options).run()
         deadline = time.monotonic() + 5  # the other end may be slow to hear of it
         while open_descriptors() - before and time.monotonic() < deadline:
             time.sleep(0.005)
@@ -291,7 +293,7 @@ def test_a_run_closes_its_connections_itself(place: Place) -> None:
 
 def test_an_early_end_of_the_reading_leaves_nothing_open(place: Place) -> None:
     place.put("long.txt", b"line\n" * 3_000_000)
-    source = read(place.url("long.txt"), **place.options)
+    source = read(place.url("long.txt"), options=place.options)
     assert (source | steps.limit(3)).run().read >= 3
     flow = iter(source)
     assert [next(flow) for _ in range(3)] == ["line"] * 3
@@ -303,7 +305,7 @@ def test_an_answer_is_closed_whatever_was_taken_of_it(place: Place) -> None:
     if place.name == "file":
         pytest.skip("a file is not read through answers")
     place.put("answer.txt", bytes(3 << 20))
-    options = read(place.url("answer.txt"), **place.options).source.options
+    options = read(place.url("answer.txt"), options=place.options).source.options
     gc.collect()
     before = open_descriptors()
     gc.disable()
@@ -330,17 +332,17 @@ def test_an_answer_is_closed_whatever_was_taken_of_it(place: Place) -> None:
 def test_words_that_nobody_knows_are_an_error(place: Place) -> None:
     if place.name == "file":
         pytest.skip("a path is not asked for with words")
-    words = {"transport_params": {**place.options["transport_params"], "clinet": 1}}
+    options = StoreOptions({**place.options.transport_params, "clinet": 1})
     with pytest.raises(PlanError, match="clinet"):
-        read(place.url("x.txt"), **words).run()
+        read(place.url("x.txt"), options=options).run()
     with pytest.raises(PlanError, match="clinet"):
-        Pipeline([1], [], write(place.url("x.txt"), **words)).run()
+        Pipeline([1], [], write(place.url("x.txt"), options=options)).run()
 
 
 def test_bad_credentials_are_refused(
     place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    words = {**place.options["transport_params"]}
+    words = {**place.options.transport_params}
     if place.name == "ceph":
         words["client_kwargs"] = {**words["client_kwargs"], "aws_secret_access_key": "wrong"}
     elif place.name == "azure":
@@ -356,9 +358,9 @@ def test_bad_credentials_are_refused(
         pytest.skip("the server takes any, or none")
     place.put("there.txt", b"old\n")
     with pytest.raises(InputError, match=r"denied|refused the login") as caught:
-        read(place.url("there.txt"), transport_params=words).run()
+        read(place.url("there.txt"), options=StoreOptions(words)).run()
     assert caught.value.exit_code == 3
     with pytest.raises(OutputError, match=r"denied|refused the login") as failed:
-        Pipeline(["new"], [], write(place.url("there.txt"), transport_params=words)).run()
+        Pipeline(["new"], [], write(place.url("there.txt"), options=StoreOptions(words))).run()
     assert failed.value.exit_code == 6
     assert place.get("there.txt") == b"old\n"
