@@ -7,6 +7,7 @@ beside ours, to look what is really there.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import functools
 import os
 import shutil
@@ -267,16 +268,23 @@ def gcs_place(port: int, upstream: int) -> Place:
 def azurite_program() -> Path:
     """Azurite, installed by npm into the user's cache."""
     program = NODE / "node_modules" / ".bin" / "azurite-blob"
-    if not program.exists():
-        npm = shutil.which("npm")
-        if npm is None:
-            pytest.skip("no Azurite: no npm")
-        NODE.mkdir(parents=True, exist_ok=True)
-        command = [npm, "install", "--prefix", str(NODE), "--no-audit", "--no-fund", "azurite@3"]
-        done = subprocess.run(command, capture_output=True, check=False, timeout=300)
-        if done.returncode:
-            pytest.skip("no Azurite: npm could not install it")
+    NODE.mkdir(parents=True, exist_ok=True)
+    # Parts of the suite run side by side: the file is there before npm has finished with it.
+    with (NODE / "installing").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not program.exists():
+            _install_azurite()
     return program
+
+
+def _install_azurite() -> None:
+    npm = shutil.which("npm")
+    if npm is None:
+        pytest.skip("no Azurite: no npm")
+    command = [npm, "install", "--prefix", str(NODE), "--no-audit", "--no-fund", "azurite@3"]
+    done = subprocess.run(command, capture_output=True, check=False, timeout=300)
+    if done.returncode:
+        pytest.skip("no Azurite: npm could not install it")
 
 
 @contextlib.contextmanager

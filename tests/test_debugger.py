@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 
 from paipa_etl import Pipeline, PlanError, combine_pipeline, read, steps, write
 from paipa_etl.debugger import Debugger, JsonLines, LogLines, Reporter, View
-from paipa_etl.debugger.samples import POINTS, Samples
 from paipa_etl.errors import PaipaWarning
 from paipa_etl.metrics import _meter_python, accounts, looks
+from paipa_etl.metrics.samples import POINTS, Samples
 from paipa_etl.stores import StoreOptions
 
 

@@ -16,9 +16,9 @@ from paipa_etl import Pipeline, combine_pipeline, read, steps
 from paipa_etl.debugger import Debugger, QueueView, StepView, View
 from paipa_etl.debugger.observed import steps_of
 from paipa_etl.debugger.verdict import judge
-from paipa_etl.debugger.view import QueueRole
 from paipa_etl.metrics.accounts import RunAccounts
 from paipa_etl.metrics.plan import Plan, PlanStep
+from paipa_etl.metrics.view import QueueRole
 from paipa_etl.run import new_run
 
 COUNTS: dict[str, Any] = {"read": 1_000, "written": 1_000}

@@ -11,7 +11,7 @@ from paipa_etl.debugger.live import LiveTable
 from paipa_etl.debugger.prometheus import PrometheusMetrics
 from paipa_etl.debugger.reporter import Reporter
 from paipa_etl.debugger.session import Debugger
-from paipa_etl.debugger.view import QueueView, StepView, Verdict, View
+from paipa_etl.metrics.view import QueueView, StepView, Verdict, View
 
 __all__ = [
     "Debugger",

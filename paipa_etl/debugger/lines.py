@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TextIO
 
 from paipa_etl.debugger.reporter import Reporter
-from paipa_etl.debugger.view import StepView, View
+from paipa_etl.metrics.view import StepView, View
 
 Column = tuple[str, Callable[[StepView, View], str]]
 

@@ -7,7 +7,7 @@ from typing import Any, TextIO
 
 from paipa_etl.debugger.lines import LogLines, aligned, columns_of, size, spelled, table
 from paipa_etl.debugger.reporter import Reporter
-from paipa_etl.debugger.view import View
+from paipa_etl.metrics.view import View
 
 # What is left out first where the terminal is narrow.
 SPARE = ("memory", "p99", "waits out", "waits in", "cpu", "rec/s", "queue", "in", "median", "time")

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from paipa_etl.debugger.view import QueueRole, QueueView, StepView
 from paipa_etl.errors import shown
 from paipa_etl.metrics.accounts import Queue, RunAccounts
 from paipa_etl.metrics.observer import (
@@ -20,6 +19,7 @@ from paipa_etl.metrics.observer import (
     Owner,
 )
 from paipa_etl.metrics.plan import NAME, Plan, PlanStep
+from paipa_etl.metrics.view import QueueRole, QueueView, StepView
 from paipa_etl.run.report import Counts, Report, StepCount, StepReport
 
 

@@ -14,7 +14,7 @@ from string import Template
 from typing import Any
 
 from paipa_etl.debugger.lines import seconds, size
-from paipa_etl.debugger.view import QueueView, StepView, View
+from paipa_etl.metrics.view import QueueView, StepView, View
 
 CELLS = 120  # of a heat strip
 WIDTH, HEIGHT = 1000, 100  # of a chart, in its own units

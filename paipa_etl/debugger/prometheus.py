@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from paipa_etl.debugger.reporter import Reporter
-from paipa_etl.debugger.view import View
 from paipa_etl.errors import MissingDependency
+from paipa_etl.metrics.view import View
 
 
 class PrometheusMetrics(Reporter):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from paipa_etl.debugger.view import View
+from paipa_etl.metrics.view import View
 
 
 class Reporter:

@@ -22,13 +22,13 @@ from paipa_etl.debugger.observed import (
     steps_of,
 )
 from paipa_etl.debugger.reporter import Reporter
-from paipa_etl.debugger.samples import TOTALS, Samples
 from paipa_etl.debugger.verdict import judge
-from paipa_etl.debugger.view import View, filled
 from paipa_etl.errors import PaipaWarning, describe
 from paipa_etl.metrics.accounts import RunAccounts
 from paipa_etl.metrics.observer import CODEC, OWN, SINK, SOURCE, STORE
 from paipa_etl.metrics.plan import Plan
+from paipa_etl.metrics.samples import TOTALS, Samples
+from paipa_etl.metrics.view import View, filled
 from paipa_etl.threads import forks
 from paipa_etl.threads.collector import apart
 from paipa_etl.threads.ticking import Ticking
@@ -210,7 +210,7 @@ class Session(RunAccounts):
         view.cpu, view.memory = time.process_time() - self._cpu, self.memory.held()
         view.delayed = self.delays.nanoseconds / 1e9
         view.samples, view.machine = self._sampled(order), machine()
-        view.started = self._started
+        view.started, view.page = self._started, _page
         view.verdict = judge(view)
         return view
 
@@ -235,6 +235,12 @@ class Session(RunAccounts):
             "steps": columns[len(TOTALS) :],
             "queues": [fills[place] if place < len(fills) else array("d") for place in order],
         }
+
+
+def _page(view: View) -> str:
+    from paipa_etl.debugger.page import page  # here: most runs that are watched need no page
+
+    return page(view)
 
 
 def _counts(report: Any) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from paipa_etl.debugger.view import QueueView, StepView, Verdict, View
+from paipa_etl.metrics.view import QueueView, StepView, Verdict, View
 
 ENOUGH = 0.02  # seconds of a run from which something can be said
 BUSY = 0.5  # the share of the time from which a thread may be what limits a run

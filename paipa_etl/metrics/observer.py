@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from paipa_etl.metrics.plan import Plan
+    from paipa_etl.metrics.view import View
+    from paipa_etl.threads.channel import Statistics
 
 SOURCE, SINK = "source", "sink"
 # What an owner's time is spent on: its own work (of a source and a sink, that of the format), the
@@ -28,7 +30,7 @@ Weigh = Callable[[Any], int]
 class Measured(Protocol):
     """What is asked of a channel."""
 
-    def statistics(self) -> Any: ...
+    def statistics(self) -> Statistics: ...
 
 
 class Observer:
@@ -79,8 +81,8 @@ class Observer:
         """
         return nullcontext()
 
-    def details(self) -> Any:
-        """What was measured, when the run is over: a ``View``, or None."""
+    def details(self) -> View | None:
+        """What was measured, when the run is over; None where nothing was."""
         return None
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from paipa_etl.errors import PlanError
 from paipa_etl.metrics.meter import Tally
+
+if TYPE_CHECKING:
+    from paipa_etl.metrics.view import View
 
 
 def _as_of_now(count: Callable[[], int] | None) -> Callable[[], int] | None:
@@ -175,7 +178,7 @@ class Report:
     steps: list[StepReport] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     """The first few skipped records, and what failed beside the first error: what, and where."""
-    view: Any = field(default=None, repr=False, compare=False)
+    view: View | None = field(default=None, repr=False, compare=False)
     """What a debugger saw of the run, where one looked (``paipa_etl.debugger.View``)."""
 
     def add(self, one: Report) -> None:
@@ -204,8 +207,7 @@ class Report:
         """
         if self.view is None:
             raise PlanError("the page shows what a debugger saw: run(debugger=Debugger())")
-        page: str = self.view.to_html()
-        return page
+        return self.view.to_html()
 
     def __str__(self) -> str:
         words = [f"{self.read:,} read", f"{self.written:,} written"]

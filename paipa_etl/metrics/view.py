@@ -1,11 +1,13 @@
-"""View: a run at one moment, as plain data; what reporters, verdict and page are made of."""
+"""View: a run at one moment, as plain data; reporters, verdict and page show it."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-from paipa_etl.debugger.samples import plain
+from paipa_etl.errors import PlanError
+from paipa_etl.metrics.samples import plain
 
 SCHEMA = 1
 
@@ -135,6 +137,8 @@ class View:
     failed: str | None = None
     machine: dict[str, Any] = field(default_factory=dict)
     started: str = ""
+    page: Callable[[View], str] | None = field(default=None, repr=False, compare=False)
+    """Makes the page; given by the debugger, whose folder the page belongs to."""
 
     @property
     def source(self) -> StepView:
@@ -158,14 +162,16 @@ class View:
         return self.steps[place] if 0 <= place < len(self.steps) else None
 
     def to_html(self) -> str:
-        """One page that shows all of it."""
-        from paipa_etl.debugger.page import page
-
-        return page(self)
+        """One page that shows all of it; ``PlanError`` where no debugger made the view."""
+        if self.page is None:
+            raise PlanError("a view that no debugger made has no page")
+        return self.page(self)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, for JSON; docs/debugging.md tells what is what."""
-        return {"schema": SCHEMA, **asdict(self), "samples": plain(self.samples)}
+        """Everything, for JSON; docs/debugging.md explains the fields."""
+        told = {"schema": SCHEMA, **asdict(replace(self, samples={}))}
+        del told["page"]
+        return told | {"samples": plain(self.samples)}
 
 
 def filled(records: int, size: int, limit: int | None, limit_bytes: int) -> float:
