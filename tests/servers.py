@@ -272,7 +272,7 @@ def azurite_program() -> Path:
     # Parts of the suite run side by side: the file is there before npm has finished with it.
     with (NODE / "installing").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not program.exists():
+        if not os.access(program, os.X_OK):
             _install_azurite()
     return program
 

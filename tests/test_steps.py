@@ -196,6 +196,15 @@ class Stepping:
         return iter(records)
 
 
+@pytest.mark.parametrize("verb", ["map", "flat_map", "filter", "tap"])
+def test_a_misspelled_keyword_argument_is_an_error(verb: str) -> None:
+    """The keyword arguments come as a dictionary, of which Python does not check the names."""
+    with pytest.raises(
+        TypeError, match=rf"{verb}\(\) got an unexpected keyword argument 'wrokers'"
+    ):
+        getattr(steps, verb)(str, wrokers=3)
+
+
 @pytest.mark.parametrize("wrong", [Stepping, "map", 3, None, {"a": 1}, [steps.limit(1), "x"]])
 def test_what_is_no_step_is_a_plan_error(wrong: Any) -> None:
     with pytest.raises(PlanError, match="step"):

@@ -55,6 +55,13 @@ class StepCount:
         """Say who knows how many records reached the step."""
         self.taken = taken
 
+    def became(self, items: int) -> None:
+        """Count that a record became so many, one of which counts as the record itself."""
+        if items:
+            self.expanded += items - 1
+        else:
+            self.filtered += 1
+
     def part(self) -> StepCount:
         """The counts of one worker of the step."""
         part = StepCount(self.name, self.opaque, _whole=self)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from paipa_etl.steps.contract import Step as Step
+    from paipa_etl.steps.verbs import CallOptions as CallOptions
     from paipa_etl.steps.verbs import batch as batch
     from paipa_etl.steps.verbs import consume as consume
     from paipa_etl.steps.verbs import declare as declare
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from paipa_etl.steps.verbs import throttle as throttle
 
 __all__ = [
+    "CallOptions",
     "Step",
     "batch",
     "consume",

@@ -59,15 +59,18 @@ class FlatMap(FunctionStep):
                         given += 1
                         yield item
             except Exception as error:
-                count.expanded += given  # its own count is in what guarded() adds
+                count.expanded += given  # the record itself is in what guarded() counts
                 given = 1
                 guarded(run, count, error)
             finally:
-                count.expanded += max(given - 1, 0)
-                count.filtered += not given
+                count.became(given)
 
     def results(
-        self, function: Function, records: Iterator[Any], part: Callable[[list[Any]], None]
+        self,
+        function: Function,
+        count: StepCount,
+        records: Iterator[Any],
+        part: Callable[[list[Any]], None],
     ) -> Iterator[Any]:
         return map(partial(_items, function, part), records)
 
@@ -76,8 +79,9 @@ class FlatMap(FunctionStep):
     ) -> Batch:
         lists = [() if result is GONE else result for result in results]
         sizes = list(map(len, lists))
-        count.expanded += sum(sizes) - len(sizes) + sizes.count(0)
-        count.filtered += sum(1 for result in results if result is not GONE and len(result) == 0)
+        for result in results:
+            if result is not GONE:
+                count.became(len(result))
         indices = chain.from_iterable(map(repeat, batch.indices, sizes))
         return batch.made(list(chain.from_iterable(lists)), list(indices))
 

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from itertools import islice
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from paipa_etl.errors import PlanError
 from paipa_etl.run.retries import OnRetry, Retry, RetryOn
@@ -23,6 +23,7 @@ from paipa_etl.steps.slices import Skip as _Skip
 from paipa_etl.steps.timing import Batched, Throttle
 
 __all__ = [
+    "CallOptions",
     "Step",
     "batch",
     "consume",
@@ -40,98 +41,74 @@ __all__ = [
 ]
 
 
-def map(
-    function: Callable[..., Any],
-    *,
-    workers: int | None = None,
-    ordered: bool = True,
-    queue: int = QUEUE,
-    retries: int = 0,
-    backoff: float = 0.1,
-    retry_on: RetryOn = Exception,
-    on_retry: OnRetry | None = None,
-) -> Step:
+class CallOptions(TypedDict, total=False):
+    """Keyword arguments of the verbs that call a function: map, flat_map, filter and tap.
+
+    ``workers`` threads call the function at once (1 is a thread of its own; left out, it is
+    called inline), or so many tasks of one event loop where it is a coroutine function.
+    Records leave in the order in which they came, unless ``ordered`` is false; at most
+    ``queue`` of them (1,024 by default) wait for the workers or are in their hands.
+
+    Where the function fails it is called up to ``retries`` times more, after ``backoff``
+    seconds (0.1 by default) and twice as long each time, if ``retry_on`` (exception types, or
+    a predicate) wants that; ``on_retry(error, attempt, delay)`` is called before each retry.
+    Then the error policy decides.
+    """
+
+    workers: int | None
+    ordered: bool
+    queue: int
+    retries: int
+    backoff: float
+    retry_on: RetryOn
+    on_retry: OnRetry | None
+
+
+def map(function: Callable[..., Any], **options: Unpack[CallOptions]) -> Step:
     """Pass on what the function returns; it may raise ``Skip`` to drop the record.
 
-    ``workers`` threads call it at once (1 is a thread of its own; left out, it is called
-    inline), or so many tasks of one event loop where it is a coroutine function. Records
-    leave in the order in which they came, unless ``ordered`` is false; at most ``queue``
-    of them wait for the workers or are in their hands.
-
-    Where it fails it is called up to ``retries`` times more, after ``backoff`` seconds and
-    twice as long each time, if ``retry_on`` (exception types, or a predicate) wants that;
-    ``on_retry(error, attempt, delay)`` hears of each. Then the error policy decides.
+    The keyword arguments, ``workers`` and ``retries`` among them, are ``CallOptions``.
 
     Keeps one record, or ``queue`` of them.
 
     >>> list(map(str.upper)(["a", "b"]))
     ['A', 'B']
     """
-    retry = _retry(retries, backoff, retry_on, on_retry)
-    return Map(function, workers=_workers(workers, ordered, queue), retry=retry)
+    workers, retry = _asked("map", options)
+    return Map(function, workers=workers, retry=retry)
 
 
-def flat_map(
-    function: Callable[..., Iterable[Any]],
-    *,
-    workers: int | None = None,
-    ordered: bool = True,
-    queue: int = QUEUE,
-    retries: int = 0,
-    backoff: float = 0.1,
-    retry_on: RetryOn = Exception,
-    on_retry: OnRetry | None = None,
-) -> Step:
+def flat_map(function: Callable[..., Iterable[Any]], **options: Unpack[CallOptions]) -> Step:
     """Pass on each item of the iterable that the function returns, none where it is empty.
 
-    The keywords are those of ``map``. Keeps one record, or ``queue`` of them and up to
+    The keyword arguments are those of ``map``. Keeps one record, or ``queue`` of them and up to
     256 items of each; with ``retries`` all items of a record.
 
     >>> list(flat_map(range)([2, 0, 3]))
     [0, 1, 0, 1, 2]
     """
-    retry = _retry(retries, backoff, retry_on, on_retry)
-    return FlatMap(function, workers=_workers(workers, ordered, queue), retry=retry)
+    workers, retry = _asked("flat_map", options)
+    return FlatMap(function, workers=workers, retry=retry)
 
 
-def filter(
-    function: Callable[..., Any],
-    *,
-    workers: int | None = None,
-    ordered: bool = True,
-    queue: int = QUEUE,
-    retries: int = 0,
-    backoff: float = 0.1,
-    retry_on: RetryOn = Exception,
-    on_retry: OnRetry | None = None,
-) -> Step:
+def filter(function: Callable[..., Any], **options: Unpack[CallOptions]) -> Step:
     """Pass on the records for which the function returns something true, unchanged.
 
-    The keywords are those of ``map``. Keeps one record, or ``queue`` of them. What the
+    The keyword arguments are those of ``map``. Keeps one record, or ``queue`` of them. What the
     function changes in a record is not written (``map`` is for changes); where such a change
     is found, the run ends with ``ChangedRecord``. Not every change is found.
 
     >>> list(filter(str.isdigit)(["1", "a"]))
     ['1']
     """
-    retry = _retry(retries, backoff, retry_on, on_retry)
-    return Filter(function, workers=_workers(workers, ordered, queue), retry=retry)
+    workers, retry = _asked("filter", options)
+    return Filter(function, workers=workers, retry=retry)
 
 
-def tap(
-    function: Callable[..., Any],
-    *,
-    workers: int | None = None,
-    ordered: bool = True,
-    queue: int = QUEUE,
-    retries: int = 0,
-    backoff: float = 0.1,
-    retry_on: RetryOn = Exception,
-    on_retry: OnRetry | None = None,
-) -> Step:
+def tap(function: Callable[..., Any], **options: Unpack[CallOptions]) -> Step:
     """Call the function on each record for what it does; pass on the record, unchanged.
 
-    The keywords are those of ``map``. Keeps one record, or ``queue`` of them. What the
+    The keyword arguments are those of ``map``. Keeps one record, or ``queue`` of them. What the
     function changes in a record is not written (``map`` is for changes); where such a change
     is found, the run ends with ``ChangedRecord``. Not every change is found.
 
@@ -139,17 +116,26 @@ def tap(
     >>> list(tap(seen.append)("ab")), seen
     (['a', 'b'], ['a', 'b'])
     """
-    retry = _retry(retries, backoff, retry_on, on_retry)
-    return Tap(function, workers=_workers(workers, ordered, queue), retry=retry)
+    workers, retry = _asked("tap", options)
+    return Tap(function, workers=workers, retry=retry)
 
 
-def _workers(count: int | None, ordered: bool, queue: int) -> Workers | None:
-    return None if count is None else Workers(count, ordered, queue)
-
-
-def _retry(times: int, backoff: float, on: RetryOn, hook: OnRetry | None) -> Retry | None:
-    retry = Retry(times, backoff, on, hook)
-    return retry if times else None
+def _asked(verb: str, options: CallOptions) -> tuple[Workers | None, Retry | None]:
+    """The workers and the retries that the keyword arguments of a verb ask for."""
+    for name in options:
+        if name not in CallOptions.__annotations__:
+            raise TypeError(f"{verb}() got an unexpected keyword argument {name!r}")
+    count, times = options.get("workers"), options.get("retries", 0)
+    workers = None
+    if count is not None:
+        workers = Workers(count, options.get("ordered", True), options.get("queue", QUEUE))
+    retry = Retry(
+        times,
+        options.get("backoff", 0.1),
+        options.get("retry_on", Exception),
+        options.get("on_retry"),
+    )
+    return workers, retry if times else None
 
 
 def parallel(

@@ -230,7 +230,8 @@ class CallStage(Stage[FunctionStep]):
                     ticket.stopped = False
                     raise RuntimeError(f"{part.name} raised StopIteration")
                 # One loop in C; an exception leaves what came before it, and the rest to go on.
-                ticket.results.extend(self.step.results(function, ticket.records, give))
+                results = self.step.results(function, part, ticket.records, give)
+                ticket.results.extend(results)
                 return
             except Exception as error:
                 self.decide(error, ticket, run, part)

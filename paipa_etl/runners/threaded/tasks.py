@@ -91,11 +91,12 @@ class TaskStage(CallStage):
         part: StepCount,
     ) -> None:
         try:
-            result = await function(next(ticket.records))
+            record = next(ticket.records)
+            result = await function(record)
             if self.step.expands:
                 ticket.results.append(await self._last_items(ticket, result))
             else:
-                ticket.results.extend(self.step.results(lambda _: result, iter((None,)), _none))
+                ticket.results.append(self.step.call(lambda _: result, part)(record))
         except Exception as error:
             self.decide(never_stop(error, part.name), ticket, run, part)
         self.buffer.finish(ticket)
@@ -119,10 +120,6 @@ class TaskStage(CallStage):
         self.buffer.part(ticket, records)
         await self.buffer.deliver_in_loop()
         await self.buffer.hold_back_in_loop(ticket)
-
-
-def _none(records: list[Any]) -> None:
-    """Takes parts of the result of a step that gives one record for each."""
 
 
 def _is_cancelled() -> bool:
