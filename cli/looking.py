@@ -7,7 +7,7 @@ import sys
 from math import inf
 
 from paipa_etl import Pipeline
-from paipa_etl.cli.progress import LOG_EVERY, PROGRESS, Progress
+from paipa_etl.cli.progress import FORMS, LOG_EVERY, RunProgress
 from paipa_etl.debugger import Debugger, LiveTable, LogLines, Reporter
 from paipa_etl.run import Run
 from paipa_etl.schemes import STANDARD
@@ -23,7 +23,7 @@ def debugger(pipeline: Pipeline, arguments: argparse.Namespace, form: str) -> De
 def size_up(debugger: Debugger, pipeline: Pipeline, run: Run) -> None:
     """Tell progress the bytes of all inputs, where their stores tell them."""
     for reporter in debugger.reporters:
-        if isinstance(reporter, Progress) and isinstance(pipeline.source, FileSource):
+        if isinstance(reporter, RunProgress) and isinstance(pipeline.source, FileSource):
             reporter.total = pipeline.source.size(run)
 
 
@@ -32,7 +32,7 @@ def _reporters(pipeline: Pipeline, arguments: argparse.Namespace, form: str) -> 
     if sink is not None and sink.scheme == STANDARD and sys.stdout.isatty() and form == "tty":
         # The records are on the screen themselves, and would be drawn over.
         form = "log" if arguments.progress == "tty" or arguments.debug else "off"
-    progress: list[Reporter] = [] if form == "off" else [PROGRESS[form]()]
+    progress: list[Reporter] = [] if form == "off" else [RunProgress(FORMS[form]())]
     if not arguments.debug or arguments.quiet:
         return progress
     if arguments.progress != "auto":  # asked for: no table comes between

@@ -1,4 +1,4 @@
-"""What is refused before anything is opened: an output that is also an input, closed descriptors.
+"""What is refused before anything is opened: outputs that would replace files, closed descriptors.
 
 Two names are one file if they lead to the same inode: links, ``./``, names of descriptors,
 standard input and output, the descriptors of file objects. Only regular files clash: a terminal,
@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from paipa_etl.errors import PlanError
@@ -20,6 +21,8 @@ from paipa_etl.sinks.files import FileSink
 from paipa_etl.sources.files import FileSource
 from paipa_etl.sources.standard import reading
 from paipa_etl.stores.descriptors import STDIN, STDOUT, borrowed, descriptor_of
+
+FOLDERS = 1_024  # folders whose real paths are remembered
 
 
 def check_not_same(
@@ -58,6 +61,56 @@ def check_inputs_open(source: Any) -> None:
         if number is not None:
             with reading(place):
                 os.close(borrowed(number, writing=False))
+
+
+class PlannedOutputs:
+    """The outputs of many transfers: no two are one file, none is an input or a file to spare.
+
+    ``spared`` says what no output may replace: real paths, and what each is. Keeps a hash of
+    each name, about 100 bytes for an input and its output.
+    """
+
+    def __init__(self, spared: Mapping[str, str]) -> None:
+        self._spared = spared
+        self._outputs: set[int] = set()
+        self._inputs: set[int] = set()
+        self._schemes: set[str] = set()
+        self._real_folder = lru_cache(FOLDERS)(os.path.realpath)
+
+    def add(self, source: Location, target: Location) -> None:
+        """Add an input and its output; ``PlanError`` where the output may not be written."""
+        key = self._key(target)
+        if key in self._outputs:
+            problem = f"two inputs would be written to {target}"
+            raise PlanError(f"{problem}; {{path}} or {{index}} tells them apart")
+        role = None
+        if self._spared and target.scheme == LOCAL:
+            role = self._spared.get(os.path.realpath(target.target))
+        if role:
+            raise PlanError(f"{target} is both {role} and an output")
+        self._outputs.add(key)
+        self._inputs.add(self._key(source))
+        self._schemes.add(source.scheme)
+
+    def check_inputs_stay(self, template: Location) -> None:
+        """Raise ``PlanError`` where an output is an input, once all are added."""
+        if template.scheme in self._schemes and self._inputs & self._outputs:
+            raise PlanError(f"{template}: an output would replace an input")
+        self._inputs.clear()
+
+    def __contains__(self, target: Location) -> bool:
+        return self._key(target) in self._outputs
+
+    def __len__(self) -> int:
+        return len(self._outputs)
+
+    def _key(self, place: Location) -> int:
+        """A hash of a name; of a local one, of the path that symbolic links lead to."""
+        if place.scheme != LOCAL:
+            return hash(place.target)
+        folder, name = os.path.split(place.target)
+        path = os.path.join(self._real_folder(folder or "."), name)
+        return hash(os.path.realpath(path) if os.path.islink(path) else path)
 
 
 def is_same_file(place: Location, target: Location) -> bool:

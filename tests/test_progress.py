@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from conftest import COMMAND, SAMPLE, Command
 
-from paipa_etl.cli.progress import Progress, Rate
+from paipa_etl.cli.progress import Json, Rate, RunProgress
 from paipa_etl.debugger import StepView, View
 
 
@@ -37,25 +37,25 @@ def test_a_rate_follows_slowly() -> None:
 
 
 def test_the_time_left_is_that_of_the_bytes_left() -> None:
-    progress = Progress()
+    progress = RunProgress(Json())
     progress.total = 1_000
     for second in range(1, 11):
-        told = progress.told(view(second, second * 50, second * 7))
+        told = progress.values(view(second, second * 50, second * 7))
     assert told["seconds_left"] == pytest.approx(10)
     assert (told["bytes"], told["records"]) == (500, 70)
     assert told["records_per_second"] == pytest.approx(7)
 
 
 def test_a_feed_has_records_and_no_end() -> None:
-    told = Progress().told(view(2, 0, 40))
+    told = RunProgress(Json()).values(view(2, 0, 40))
     assert (told["seconds_left"], told["total_bytes"], told["records"]) == (None, None, 40)
 
 
 def test_the_slowest_step_is_that_of_late() -> None:
-    progress = Progress()
-    assert progress.told(view(1, 0, 0, (0.9, 0.1)))["slowest"] == "s0"
-    assert progress.told(view(2, 0, 0, (0.9, 0.5)))["slowest"] == "s1"
-    assert progress.told(view(3, 0, 0, (0.9, 0.5)))["slowest"] is None
+    progress = RunProgress(Json())
+    assert progress.values(view(1, 0, 0, (0.9, 0.1)))["slowest"] == "s0"
+    assert progress.values(view(2, 0, 0, (0.9, 0.5)))["slowest"] == "s1"
+    assert progress.values(view(3, 0, 0, (0.9, 0.5)))["slowest"] is None
 
 
 def test_json_is_of_all_inputs_by_their_stored_bytes(paipa: Command) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache, partial
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from paipa_etl.errors import (
 from paipa_etl.location import Location
 from paipa_etl.metrics.plan import Plan
 from paipa_etl.pipeline import Pipeline, observer_of
+from paipa_etl.plan_checks import PlannedOutputs
 from paipa_etl.run import nothing
 from paipa_etl.run.report import Report
 from paipa_etl.schemes import LOCAL
@@ -29,6 +30,7 @@ from paipa_etl.sources import store_of
 from paipa_etl.sources.files import FileSource
 from paipa_etl.sources.iterables import IterableSource
 from paipa_etl.steps.contract import flatten_steps
+from paipa_etl.stores import StoreOptions
 from paipa_etl.stores.port import Entry
 from paipa_etl.suffixes import RefusedSuffix, refused_input
 from paipa_etl.threads import forks
@@ -40,7 +42,6 @@ if TYPE_CHECKING:
     from paipa_etl.debugger import Debugger
 
 TOLD = 1_000  # failed inputs that a report names
-FOLDERS = 1_024  # folders whose real paths are remembered
 KEPT = 20_000  # jobs that are kept from the check of their names to their runs
 FULL = 64 << 20  # bytes a transfer may keep, from which threads of its own read and write for it
 
@@ -120,8 +121,6 @@ class Transfers:
         self._plan, self._source, self._sink = plan, plan.source, plan.sink
         self._template = Template(plan.sink.location)
         self._fail_fast, self._skip_done = fail_fast, skip_done
-        self._spared = spared
-        """What no output may replace, by its real path, and what it is."""
         self._memory = max(plan.max_memory // transfers, 1)
         step = steps.map(self.transfer, workers=transfers, ordered=False, queue=max(transfers, 2))
         self._outer = Pipeline(IterableSource(self._jobs()), [step])
@@ -132,8 +131,7 @@ class Transfers:
         self._transfers = transfers
         self.report, self._lock, self._heard = TransferReport(), forks.lock(), heard
         self._ending = flatten_steps(steps.tap(self._check_end))[0]
-        self._planned: set[int] = set()
-        self._real_folder = lru_cache(FOLDERS)(os.path.realpath)
+        self._planned = PlannedOutputs(spared)
         self._checked = False
         self._kept: list[Job] | None = []
         """All jobs, where they are few enough not to be listed twice."""
@@ -177,43 +175,19 @@ class Transfers:
                 yield Job(entry, self._template.target(entry.location, place, index))
 
     def _check(self) -> None:
-        """Refuse names that collide; what is planned is remembered by a hash of each name."""
-        inputs = set()
+        """Refuse outputs that would replace one another, an input, or a file to spare."""
         for job in self._pairs():
             if self._kept is not None:
                 self._kept.append(job)
                 self._kept = self._kept if len(self._kept) <= KEPT else None
-            key = self._key(job.target)
-            if key in self._planned:
-                problem = f"two inputs would be written to {job.target}"
-                raise PlanError(f"{problem}; {{path}} or {{index}} tells them apart")
-            self._check_spared(job.target)
+            self._planned.add(job.entry.location, job.target)
             replace(self._sink, location=job.target)  # raises where its suffix is refused
-            self._planned.add(key)
-            inputs.add(self._key(job.entry.location))
-        if self._template.location.scheme in {place.scheme for place in self._source.locations}:
-            both = inputs & self._planned
-            if both:
-                raise PlanError(f"{self._template.location}: an output would replace an input")
-
-    def _key(self, place: Location) -> int:
-        """A hash of a name; of a local one, of the path that symbolic links lead to."""
-        if place.scheme != LOCAL:
-            return hash(place.target)
-        folder, name = os.path.split(place.target)
-        path = os.path.join(self._real_folder(folder or "."), name)
-        return hash(os.path.realpath(path) if os.path.islink(path) else path)
-
-    def _check_spared(self, target: Location) -> None:
-        if self._spared and target.scheme == LOCAL:
-            role = self._spared.get(os.path.realpath(target.target))
-            if role:
-                raise PlanError(f"{target} is both {role} and an output")
+        self._planned.check_inputs_stay(self._template.location)
 
     def _jobs(self) -> Iterator[Job]:
         """The jobs whose names were checked: what appeared meanwhile waits for another run."""
         for job in self._pairs() if self._kept is None else self._kept:
-            if self._key(job.target) in self._planned:
+            if job.target in self._planned:
                 yield job
 
     def transfer(self, job: Job) -> None:
@@ -284,7 +258,7 @@ class Transfers:
             return entry
         return self._stat(entry.location, self._source.options)
 
-    def _stat(self, place: Location, options: Any) -> Entry:
+    def _stat(self, place: Location, options: StoreOptions) -> Entry:
         try:
             return store_of(place, options.allow_schemes).stat(place, self._run, options)
         except InputError:
