@@ -16,16 +16,21 @@ from pathlib import Path
 HERE = Path(__file__).parent
 STORES = [
     str(HERE / "conformance"),
-    *sorted(str(path) for path in HERE.glob("test_store_*.py")),
+    *sorted(str(path) for path in HERE.glob("stores/test_store_*.py")),
+    str(HERE / "transfers" / "test_store_transfers.py"),
     # What takes long and depends on no clock: so the parts take about as long.
-    *(
-        str(HERE / f"test_{name}.py")
-        for name in ("codecs", "cores", "corpora", "schedules", "uploads_aborted")
-    ),
+    str(HERE / "codecs"),
+    str(HERE / "runners" / "test_cores.py"),
+    str(HERE / "runners" / "test_schedules.py"),
+    str(HERE / "stores" / "test_uploads_aborted.py"),
+    str(HERE / "test_corpora.py"),
 ]
 WAITING = [
-    str(HERE / f"test_{name}.py")
-    for name in ("forks", "limits", "publishing", "redirects", "trickling")
+    str(HERE / "sinks" / "test_publishing.py"),
+    str(HERE / "stores" / "test_redirects.py"),
+    str(HERE / "stores" / "test_trickling.py"),
+    str(HERE / "threads" / "test_forks.py"),
+    str(HERE / "threads" / "test_limits.py"),
 ]
 
 
