@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
-KERNELS = paipa_etl/formats/kernels/_scan.pyx paipa_etl/metrics/_meter.pyx paipa_etl/runners/_fill.pyx
+KERNELS = paipa_etl/formats/kernels/_scan.pyx paipa_etl/formats/kernels/_document.pyx paipa_etl/metrics/_meter.pyx paipa_etl/runners/_fill.pyx
 
 # How long a soak takes.
 SOAK_MINUTES ?= 15

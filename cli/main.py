@@ -25,13 +25,14 @@ if TYPE_CHECKING:
 BROKEN_PIPE = 141
 OPTIONS = {
     "from_": "-f jsonl",
+    "from_='json'": "-f json",
     "to": "-t jsonl",
     "allow_schemes": "--allow-scheme",
     "clobber": "--no-clobber",
     "max_record": "--max-record",
     "method": "--http-put",
 }
-"""What an error's parameter is called on the command line."""
+"""What the parameter of an error, or one of its values, is called on the command line."""
 
 
 def entry() -> None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from paipa_etl.api import combine_pipeline as combine_pipeline
     from paipa_etl.api import read as read
     from paipa_etl.errors import BadRecord as BadRecord
+    from paipa_etl.errors import BrokenInput as BrokenInput
     from paipa_etl.errors import ChangedRecord as ChangedRecord
     from paipa_etl.errors import DamagedInput as DamagedInput
     from paipa_etl.errors import FeedClosed as FeedClosed
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "BadRecord": "errors",
+    "BrokenInput": "errors",
     "DamagedInput": "errors",
     "Feed": "sources.live",
     "FeedClosed": "errors",

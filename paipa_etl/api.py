@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from paipa_etl.errors import PlanError
 from paipa_etl.location import parse
-from paipa_etl.metrics.plan import Plan
 from paipa_etl.pipeline import Pipeline, observer_of
 from paipa_etl.records.blocks import MAX_RECORD
 from paipa_etl.run import new_run
@@ -22,6 +21,7 @@ from paipa_etl.suffixes import format_of, parse_suffixes
 
 if TYPE_CHECKING:
     from paipa_etl.debugger import Debugger
+    from paipa_etl.metrics.plan import Plan
 
 
 def read(

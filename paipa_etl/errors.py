@@ -6,6 +6,7 @@
     ├── PlanError               the plan cannot be run as it is written        exit 2
     │   └── MissingDependency   an optional package is not installed
     ├── InputError              input missing, denied, cut or damaged          exit 3
+    │   ├── BrokenInput         its records cannot be told apart; names line and byte
     │   ├── DamagedInput        its bytes do not decode; names the byte
     │   └── InputUnavailable    given up on, and worth trying again later      exit 75
     ├── OutputError             the output could not be written or published   exit 6
@@ -80,6 +81,18 @@ class DamagedInput(InputError):
     def __str__(self) -> str:
         where = f"{self.location}: " if self.location else ""
         return f"{where}{self.problem} (at byte {self.byte:,})"
+
+
+class BrokenInput(InputError):
+    """An input whose records cannot be told apart from a byte on; ``byte`` counts decoded bytes."""
+
+    def __init__(self, problem: str, line: int, byte: int, location: str = "") -> None:
+        self.problem, self.line, self.byte, self.location = problem, line, byte, location
+        super().__init__(problem, line, byte, location)
+
+    def __str__(self) -> str:
+        where = f"{self.location}: " if self.location else ""
+        return f"{where}line {self.line:,}, byte {self.byte:,}: {self.problem}"
 
 
 class InputUnavailable(InputError):

@@ -15,7 +15,7 @@ from paipa_etl.formats import Format
 from paipa_etl.location import Location
 
 REFUSED: dict[str, str] = {
-    "JSON documents": "json json5 jsonc geojson topojson ipynb har",
+    "JSON documents": "json5 jsonc geojson topojson ipynb har",
     "delimited text": "csv tsv psv tab ssv",
     "columnar files": "parquet pq feather arrow ipc orc avro",
     "other records": "msgpack mpk bson cbor ubj pb proto protobuf pickle pkl",

@@ -51,6 +51,7 @@ def test_the_entry_points_in_the_docs_are_those_of_the_example_package() -> None
 
 @pytest.mark.parametrize(("kind", "text"), EXAMPLES)
 def test_an_example_runs(kind: str, text: str, tmp_path: Path, objects: dict[str, str]) -> None:
+    (tmp_path / "events.json").write_text('[{"a": 1},\n {"a": 2}]\n')
     for name in ("events.jsonl.gz", "in.jsonl.gz"):
         shutil.copy(SAMPLE, tmp_path / name)
     shutil.copytree(ROOT / "examples", tmp_path / "examples")

@@ -31,7 +31,7 @@ def test_every_refused_suffix_is_an_error_of_the_plan_at_both_ends(word: str) ->
 
 
 @pytest.mark.parametrize(
-    "location", ["s3://b/x.csv", "gs://b/d/x.json.gz", "az://c/x.parquet", "https://h/x.tsv?a=b.c"]
+    "location", ["s3://b/x.csv", "gs://b/d/x.json5.gz", "az://c/x.parquet", "https://h/x.tsv?a=b.c"]
 )
 def test_remote_names_are_refused_too(location: str) -> None:
     with pytest.raises(RefusedSuffix):
@@ -40,7 +40,7 @@ def test_remote_names_are_refused_too(location: str) -> None:
         write(location)
 
 
-@pytest.mark.parametrize("pattern", ["*.csv", "data/*.json.gz", "s3://b/*/part-*.parquet"])
+@pytest.mark.parametrize("pattern", ["*.csv", "data/*.har.gz", "s3://b/*/part-*.parquet"])
 def test_a_wildcard_that_says_so_itself_is_refused_at_once(pattern: str) -> None:
     with pytest.raises(RefusedSuffix):
         read(pattern)
@@ -58,7 +58,7 @@ def test_any_other_name_stays_json_lines(name: str, tmp_path: Path) -> None:
     assert list(read(path)) == [{"a": 1}]
 
 
-@pytest.mark.parametrize("name", ["x.csv", "x.json", "x.tgz", "x.jsonl.br"])
+@pytest.mark.parametrize("name", ["x.csv", "x.json5", "x.tgz", "x.jsonl.br"])
 def test_the_remedy_of_the_message_works(name: str, paipa: Any, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(LINES)
     refused = paipa(name, "out.jsonl")

@@ -16,12 +16,13 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 
 from paipa_etl import entry_points
 from paipa_etl.errors import BadRecord, PlanError, shown
-from paipa_etl.records.blocks import Block, Decoder, Limits, NoRecord, Position, Rows
+from paipa_etl.records.blocks import Block, Copy, Decoder, Limits, NoRecord, Position, Rows
 
 __all__ = [
     "BadSample",
     "Columns",
     "Context",
+    "Copy",
     "Decoder",
     "Encode",
     "Format",
@@ -161,13 +162,13 @@ class Format(ABC):
         """The names of the columns of the blocks that have this context, where it has them."""
         return None
 
-    def copies_from(self, other: Format, block: Context, writer: Context) -> bool:
-        """Whether raw bytes of a valid record of another format are an encoded record here.
+    def copies_from(self, other: Format, block: Context, writer: Context) -> Copy | None:
+        """How raw bytes of a valid record of another format become an encoded record here.
 
         ``block`` is the context of the blocks and ``writer`` that of the output. Asked for
-        each input when its context is known.
+        each input when its context is known. None: the records are decoded and encoded.
         """
-        return other is self and block == writer
+        return Copy() if other is self and block == writer else None
 
     def __reduce__(self) -> tuple[object, ...]:
         return (by_name, (self.name,))
@@ -226,5 +227,5 @@ def is_registered(word: str) -> bool:
     return word.lower() in _by_word
 
 
-for _name in ("jsonl", "lines"):
+for _name in ("jsonl", "json_document", "lines"):
     importlib.import_module(f"paipa_etl.formats.{_name}")

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from paipa_etl.errors import BadRecord, shown
 from paipa_etl.formats.kernels import LineEncoder, holds_nan
-from paipa_etl.formats.nesting import MAX_DEPTH, depth, may_be_deep
+from paipa_etl.formats.nesting import MAX_DEPTH, is_deep
 from paipa_etl.threads import forks
 from paipa_etl.threads.interrupts import held_back
 
@@ -40,7 +40,7 @@ def check(text: bytes) -> None:
         text.decode()
     except UnicodeDecodeError as error:
         raise BadRecord(f"not UTF-8 at byte {error.start:,} of the record") from None
-    if may_be_deep(text) and depth(text) > MAX_DEPTH:
+    if is_deep(text):
         raise BadRecord(f"nested deeper than {MAX_DEPTH}")
     try:
         _deeply(_check_structure, text)
@@ -105,7 +105,7 @@ def _encode_beyond(value: Any, error: Exception) -> bytes:
         _check_keys(value)  # behind the encoding, which ends at a circle
     except (ValueError, TypeError, RecursionError) as failure:
         raise BadRecord(f"JSON cannot hold this: {failure}: {shown(value)}") from None
-    if may_be_deep(text) and depth(text) > MAX_DEPTH:
+    if is_deep(text):
         raise BadRecord(f"nested deeper than {MAX_DEPTH}: {shown(text)}")
     return text
 

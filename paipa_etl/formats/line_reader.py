@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from codecs import BOM_UTF8
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import accumulate, compress
 
 from paipa_etl.records.blocks import HEAD, Block, Limits, Position
@@ -27,6 +27,27 @@ def starts_of_lines(data: bytes, *, blanks_count: bool) -> array[int]:
     return array("q", compress(starts, (blanks_count or line.strip(BLANK) for line in lines)))
 
 
+def without_mark(pieces: Iterable[bytes], passed: Callable[[int], None]) -> Iterator[bytes]:
+    """The pieces without a byte order mark at their start, however small they are.
+
+    ``passed`` is called with the size of the mark, if there is one.
+    """
+    pieces = iter(pieces)
+    head = b""
+    for piece in pieces:
+        head += piece
+        if not piece or (len(head) < len(BOM_UTF8) and BOM_UTF8.startswith(head)):
+            yield b""
+            continue
+        if head.startswith(BOM_UTF8):
+            head = head[len(BOM_UTF8) :]
+            passed(len(BOM_UTF8))
+        break
+    if head:
+        yield head
+    yield from pieces
+
+
 class LineReader:
     """Cuts one input into blocks of whole lines; keeps one block, or one line up to the limit.
 
@@ -46,7 +67,7 @@ class LineReader:
 
     def cut(self, pieces: Iterable[bytes]) -> Iterator[Block]:
         """Blocks of the decoded bytes; an empty piece is passed on as an empty block."""
-        for piece in pieces if self._offset else self._without_mark(pieces):
+        for piece in pieces if self._offset else without_mark(pieces, self._pass_mark):
             if piece:
                 yield from self._cut(piece)
             else:
@@ -54,21 +75,9 @@ class LineReader:
         if self._held:
             yield self._take()
 
-    def _without_mark(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
-        """The pieces without a byte order mark at their start, however small they are."""
-        pieces = iter(pieces)
-        head = b""
-        for piece in pieces:
-            head += piece
-            if not piece or (len(head) < len(BOM_UTF8) and BOM_UTF8.startswith(head)):
-                yield b""
-                continue
-            if head.startswith(BOM_UTF8):
-                head, self._offset = head[len(BOM_UTF8) :], len(BOM_UTF8)
-            break
-        if head:
-            yield head
-        yield from pieces
+    def _pass_mark(self, size: int) -> None:
+        """The input begins with a byte order mark of that many bytes."""
+        self._offset += size
 
     def _cut(self, piece: bytes) -> Iterator[Block]:
         start = self._end_of_line(piece) if self._passing else 0

@@ -22,6 +22,11 @@ def may_be_deep(block: bytes) -> bool:
     )
 
 
+def is_deep(text: bytes) -> bool:
+    """Whether a value, on one line or many, nests deeper than it may."""
+    return text.count(b"{") + text.count(b"[") > MAX_DEPTH and depth(text) > MAX_DEPTH
+
+
 def depth(text: bytes) -> int:
     """How deep the brackets of a text nest, those in strings left out."""
     deepest = level = 0

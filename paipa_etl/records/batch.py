@@ -9,18 +9,18 @@ from typing import Any, NamedTuple
 
 from paipa_etl.errors import BadRecord
 from paipa_etl.failures import Fault, InFlight
-from paipa_etl.records.blocks import Block, NoRecord
+from paipa_etl.records.blocks import Block, Copy, NoRecord
 from paipa_etl.records.places import Places, SourceBlock
 
 SAMPLED = 3  # records of which a batch's size is worked out
 
 
 class Kept(NamedTuple):
-    """A record that no step has changed, its raw bytes, and whether the sink may write those."""
+    """A record that no step has changed, its raw bytes, and how the sink copies those."""
 
     record: Any
     raw: bytes
-    copies: bool
+    copies: Copy | None
 
 
 @dataclass(slots=True, eq=False)
@@ -30,8 +30,8 @@ class Batch:
     ``records`` is None where no step reads them: then the raw bytes are the records.
     ``raws`` are the raw bytes that each record came from, where they are split already.
     ``whole`` is the block where its bytes are the records' raw bytes as they stand.
-    ``copies`` says that the raw bytes are what the sink writes; of records that a step has
-    made they only tell the origin.
+    ``copies`` says how the sink writes the raw bytes; where it is None, as for records that a
+    step has made, they only tell the origin.
     ``indices`` are the places of the records in their block, counting good and bad ones:
     number, line and offset of one are worked out from it when an error asks, never before.
     """
@@ -43,7 +43,7 @@ class Batch:
     count: int
     """How many records the block held, good and bad."""
     whole: Block | None = None
-    copies: bool = False
+    copies: Copy | None = None
     faults: list[Fault] = field(default_factory=list)
 
     def __len__(self) -> int:
@@ -116,12 +116,20 @@ class Batch:
         raw = sum(map(len, self.raws or ()))
         return raw if self.copies else raw + size_of(self.records or ())
 
-    def raw(self, terminator: bytes) -> bytes:
-        """The raw bytes of the records, each ended by the terminator."""
+    def encoded(self, separator: bytes, terminator: bytes) -> bytes:
+        """The records as the sink writes them, copied from their raw bytes.
+
+        The separator precedes each record, the terminator ends each.
+        """
+        assert self.copies is not None
         if self.whole is not None:
-            data = self.whole.data
-            return data if data.endswith(terminator) else data + terminator
-        return terminator.join([*(self.raws or ()), b""])
+            data = self.whole.data if self.copies.block is None else self.copies.block(self.whole)
+            ended = data if data.endswith(terminator) else data + terminator
+            return separator + ended if separator else ended
+        raws = self.raws or ()
+        if self.copies.record is not None:
+            raws = list(map(self.copies.record, raws))
+        return b"".join([separator + raw + terminator for raw in raws])
 
     def at(self, position: int) -> InFlight:
         """Where the record at a position came from, and its raw bytes."""

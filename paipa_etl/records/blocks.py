@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
+from paipa_etl.records.tape import Tape
+
 BLOCK = 1 << 17  # about this many bytes a block: large enough for C speed, small for the cache
 DECODED_BLOCK = 1 << 15  # where records are made of it: they take ten times its room in the cache
 MAX_RECORD = 64 << 20
@@ -53,6 +55,21 @@ class Block:
     """Whether this is the head of one record that is longer than a record may be."""
     skipped_lines: int = 0
     """Physical lines before it that are in no block: of a header, of the rest of a long record."""
+    tape: Tape | None = None
+    """Where its records are, if the reader has found that out; then not all bytes need be records,
+    and its last line may go on behind it."""
+
+
+class Copy(NamedTuple):
+    """How the raw bytes of a valid record become an encoded record, without being decoded.
+
+    What the writer puts between and behind records is not in it.
+    """
+
+    record: Callable[[bytes], bytes] | None = None
+    """Makes the encoded record of the raw bytes of one; None: they are it."""
+    block: Callable[[Block], bytes] | None = None
+    """The same for all records of a block, separators included; None: its bytes are it."""
 
 
 class NoRecord(Exception):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from paipa_etl.failures import Place
-from paipa_etl.records.blocks import Block, Decoder, Rows
+from paipa_etl.records.blocks import Block, Copy, Decoder, Rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +31,8 @@ class SourceBlock:
     block: Block
     origin: Origin
     first: int
-    copies: bool = False
-    """Whether the raw bytes of its records are what the sink writes for untouched records."""
+    copies: Copy | None = None
+    """How the sink writes untouched records from their raw bytes; None where it encodes them."""
     count: int = 0
     _rows: Rows | None = None
 
@@ -52,6 +52,8 @@ class SourceBlock:
     @property
     def physical_lines(self) -> int:
         """How many lines of the input it is; asked for when all of its records are done."""
+        if self.block.tape is not None:
+            return self.block.data.count(b"\n")
         if self.origin.decoder.rows_are_lines:
             return self.count if self._rows is None else len(self._rows.raws)
         return count_lines(self.block.data)

@@ -81,7 +81,7 @@ cdef class PieceBuilder:
 
 def fill(functions, rows, PieceBuilder builder not None, first):
     """Process raw records and append the results; returns whether the piece is full."""
-    decode, decode_slowly, rest, failed, encode, unencodable, before, after, gone = functions
+    decode, decode_slowly, rest, failed, encode, copy, unencodable, before, after, gone = functions
     cdef LineEncoder lines = encode if isinstance(encode, LineEncoder) else None
     cdef PyObject *result
     cdef bint full
@@ -110,7 +110,7 @@ def fill(functions, rows, PieceBuilder builder not None, first):
             if lines is not None:
                 line = lines.line(record)
             elif encode is None:
-                line = raw
+                line = raw if copy is None else copy(raw)
             else:
                 line = encode(record)
         except BadRecord as error:

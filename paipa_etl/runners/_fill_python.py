@@ -51,8 +51,9 @@ class RecordFunctions(NamedTuple):
     ``decode_slowly`` is called with the same bytes and returns a record, or ``gone`` for none.
     ``call`` takes a record and returns a record, or ``gone`` if the record is dropped; ``failed``
     is called with the exception that ``call`` raises. ``encode`` takes a record and returns
-    bytes, or is None if the raw bytes are written; ``unencodable`` is called with the
-    ``BadRecord`` that ``encode`` raises. The bytes ``before`` and ``after`` surround each record.
+    bytes, or is None if the raw bytes are written, as ``copy`` gives them where it is not None;
+    ``unencodable`` is called with the ``BadRecord`` that ``encode`` raises. The bytes ``before``
+    and ``after`` surround each record.
     """
 
     decode: Call
@@ -60,6 +61,7 @@ class RecordFunctions(NamedTuple):
     call: Call
     failed: Failed
     encode: Callable[[Any], bytes] | None
+    copy: Callable[[bytes], bytes] | None
     unencodable: Callable[[BadRecord], None]
     before: bytes
     after: bytes
@@ -74,7 +76,7 @@ def fill(
     Returns True when the piece is full and False when all rows are processed. ``first`` replaces
     ``call`` for the first record. Exceptions of the functions for failures pass through.
     """
-    decode, decode_slowly, rest, failed, encode, unencodable, before, after, gone = functions
+    decode, decode_slowly, rest, failed, encode, copy, unencodable, before, after, gone = functions
     call = first
     for raw in rows:
         try:
@@ -92,7 +94,12 @@ def fill(
         if record is gone:
             continue
         try:
-            line = raw if encode is None else encode(record)
+            if encode is not None:
+                line = encode(record)
+            elif copy is not None:
+                line = copy(raw)
+            else:
+                line = raw
         except BadRecord as error:
             unencodable(error)
             continue

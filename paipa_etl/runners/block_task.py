@@ -123,6 +123,7 @@ class BoundTask:
             call=self._call,
             failed=self._failed,
             encode=None if block.copies else encoding.encode,
+            copy=None if block.copies is None else block.copies.record,
             unencodable=self._unencodable,
             before=encoding.separator,
             after=encoding.terminator if block.copies else b"",

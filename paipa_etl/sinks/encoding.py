@@ -10,6 +10,7 @@ from paipa_etl.errors import BadRecord
 from paipa_etl.failures import Failure, Place
 from paipa_etl.formats import BadSample, Columns, Context, Encode, Format, Options
 from paipa_etl.records.batch import Kept, size_of
+from paipa_etl.records.blocks import Copy
 from paipa_etl.run import Run
 
 STAGE = "the sink"
@@ -60,8 +61,8 @@ class Encoding:
         """
         return self._writer.encoder(self._context)
 
-    def copies(self, format: Format, context: Context) -> bool:
-        """Whether the raw bytes of untouched records of an input can be written.
+    def copies(self, format: Format, context: Context) -> Copy | None:
+        """How untouched records of an input are written from their raw bytes; None: encode them.
 
         Asked for each input of which no step changes the records: the columns of the output
         are those of the input, where all inputs so far have the same.
@@ -69,7 +70,9 @@ class Encoding:
         columns = format.columns(context)
         self._columns = columns if not self._inputs or columns == self._columns else None
         self._inputs += 1
-        return self.is_settled and self._format.copies_from(format, context, self._context)
+        if not self.is_settled:
+            return None
+        return self._format.copies_from(format, context, self._context)
 
     def add(self, record: Any) -> int:
         """Encode one record; returns how many bytes wait to be taken."""
@@ -85,9 +88,10 @@ class Encoding:
 
     def add_kept(self, kept: Kept) -> int:
         """Add a record that no step has changed; returns how many bytes wait to be taken."""
-        if not kept.copies:
+        if kept.copies is None:
             return self.add(kept.record)
-        self._append(kept.raw)
+        copy = kept.copies.record
+        self._append(kept.raw if copy is None else copy(kept.raw))
         self._out += self.terminator
         return len(self._out)
 

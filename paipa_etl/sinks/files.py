@@ -88,7 +88,8 @@ class OpenFile:
             self.write_all(self._run.cursor.enter(batch))
             return
         self._flush()
-        self._write(self.encoding.framed(batch.raw(self.encoding.terminator)), len(batch))
+        data = batch.encoded(self.encoding.separator, self.encoding.terminator)
+        self._write(self.encoding.framed(data), len(batch))
 
     def write_piece(self, data: bytes | bytearray, count: int) -> None:
         """Write encoded records, of which each was encoded by ``encoding.encode``."""

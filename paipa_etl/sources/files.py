@@ -16,13 +16,13 @@ from typing import Any
 from paipa_etl import codecs
 from paipa_etl.codecs import Codec
 from paipa_etl.codecs.members import MemberDecoder, Restart
-from paipa_etl.errors import BadRecord, DamagedInput, PaipaWarning, PlanError
+from paipa_etl.errors import BadRecord, BrokenInput, DamagedInput, PaipaWarning, PlanError
 from paipa_etl.failures import Failure
-from paipa_etl.formats import Context, Format, Options
+from paipa_etl.formats import Context, Format, Options, Reader
 from paipa_etl.location import Location
 from paipa_etl.metrics.observer import CODEC, SOURCE, STORE, WAITS
 from paipa_etl.records.batch import Batch, decoded, validated
-from paipa_etl.records.blocks import BLOCK, DECODED_BLOCK, MAX_RECORD, Limits
+from paipa_etl.records.blocks import BLOCK, DECODED_BLOCK, MAX_RECORD, Block, Copy, Limits
 from paipa_etl.records.places import Origin, SourceBlock
 from paipa_etl.run import Run
 from paipa_etl.schemes import LOCAL
@@ -37,13 +37,13 @@ from paipa_etl.threads.ahead import AHEAD, read_ahead
 from paipa_etl.threads.channel import Channel
 from paipa_etl.threads.stop import Stop, Stopped
 
-Copies = Callable[[Format, Context], bool]
-"""Whether the sink writes untouched records of an input as their raw bytes."""
+Copies = Callable[[Format, Context], Copy | None]
+"""How the sink writes untouched records of an input from their raw bytes; None: it encodes them."""
 
 
-def copies_nothing(format: Format, context: Context) -> bool:
-    """Whether raw bytes are written; for a flow of records, which has none."""
-    return False
+def copies_nothing(format: Format, context: Context) -> Copy | None:
+    """Copy no raw bytes: a flow of records has no sink."""
+    return None
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ class FileSource(Source):
         reader = format.reader(self._options_of(format), Limits(self.max_record, size))
         restarts, origin, context = Restarts(), None, None
         first = line = 1
-        for block in reader.cut(restarts.passing(pieces)):
+        for block in _cut(reader, restarts.passing(pieces), source):
             line += block.skipped_lines
             block.position = restarts.complete(block.position, line)
             if origin is None or (block.data and block.context is not context):
@@ -242,6 +242,14 @@ class FileSource(Source):
             said = f"not {named.name}" if named else "though nothing says so"
             warnings.warn(f"{location} holds {found.name} data, {said}", PaipaWarning, stacklevel=2)
         return found
+
+
+def _cut(reader: Reader, pieces: Iterable[bytes], source: Input) -> Iterator[Block]:
+    """The blocks of an input; an error about its framing names the input."""
+    try:
+        yield from reader.cut(pieces)
+    except BrokenInput as error:
+        raise BrokenInput(error.problem, error.line, error.byte, str(source)) from None
 
 
 def _is_regular(place: Location) -> bool:

@@ -80,6 +80,21 @@ SAMPLES: dict[str, FormatSample] = {
         unencodable=[float("nan"), object(), "\ud800", {1: 2}],
         sized=lambda size: b'"%s"' % (b"x" * (size - 2)),
     ),
+    "json": FormatSample(
+        good=[
+            Row(b'{"a":1.10,"b":"caf\xc3\xa9"}', {"a": 1.1, "b": "caf\u00e9"}),
+            Row(b"", NONE),
+            Row(b'{\n  "a": [\r\n    1\n  ],\n  "]": "\\"["\n}', {"a": [1], "]": '"['}),
+            Row(b"-0.0", -0.0),
+            Row(b'"\\n]\\\\"', "\n]\\"),
+            Row(b"null", None),
+            Row(b"18446744073709551617", 18446744073709551617),
+            Row(b"{}", {}),
+        ],
+        bad=Row(b'{"a":tru}', NONE),
+        unencodable=[float("nan"), object(), "\ud800", {1: 2}],
+        sized=lambda size: b'"%s"' % (b"x" * (size - 2)),
+    ),
     "lines": FormatSample(
         good=[
             Row(b"plain", "plain"),

@@ -68,6 +68,10 @@ class Work:
             raise BadRecord("unencodable")
         return f"<{record}>".encode()
 
+    def copy(self, raw: bytes) -> bytes:
+        self.calls.append(("copy", raw))
+        return b"(" + raw + b")"
+
     def unencodable(self, error: BadRecord) -> None:
         self.calls.append(("unencodable", str(error)))
         if "unencodable" in self.ends:
@@ -83,6 +87,7 @@ def carried_out(form: Any, raws: list[bytes], ends: frozenset[str], limit: int, 
         call=work.call,
         failed=work.failed,
         encode=None if raw else work.encode,
+        copy=work.copy if raw and len(raws) % 2 else None,
         unencodable=work.unencodable,
         before=b"," if raw else b"",
         after=b"\n",

@@ -1,4 +1,4 @@
-"""The kernel of JSON: compiled where the installation had a compiler, plain Python elsewhere."""
+"""The kernel of JSON texts: compiled where the installation had a compiler, else plain Python."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ try:
         LineEncoder,
         Lines,
         count_valid,
+        count_valid_values,
         holds_nan,
         needs_care,
     )
@@ -15,8 +16,16 @@ except ImportError:
         LineEncoder,
         Lines,
         count_valid,
+        count_valid_values,
         holds_nan,
         needs_care,
     )
 
-__all__ = ["LineEncoder", "Lines", "count_valid", "holds_nan", "needs_care"]
+__all__ = [
+    "LineEncoder",
+    "Lines",
+    "count_valid",
+    "count_valid_values",
+    "holds_nan",
+    "needs_care",
+]

@@ -8,8 +8,10 @@ worth is recorded by ``benchmarks/kernel.py``.
 
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF
-from libc.stdint cimport uint64_t
+from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memchr, memcmp, memcpy
+
+from paipa_etl.formats.kernels._offsets cimport Offsets, borrow_offsets, give_offsets_back
 
 cdef enum:
     MAX_DEPTH = 500
@@ -196,8 +198,13 @@ cdef inline const unsigned char *_word(
     return at + size
 
 
-cdef inline const unsigned char *_blank(const unsigned char *at, const unsigned char *end) noexcept nogil:
-    while at < end and at[0] <= c' ' and (at[0] == c' ' or at[0] == c'\t' or at[0] == c'\r'):
+cdef inline const unsigned char *_blank(
+    const unsigned char *at, const unsigned char *end, unsigned char newline
+) noexcept nogil:
+    """Past white space; ``newline`` is one more byte that is white space."""
+    while at < end and at[0] <= c' ' and (
+        at[0] == c' ' or at[0] == c'\t' or at[0] == c'\r' or at[0] == newline
+    ):
         at += 1
     return at
 
@@ -216,26 +223,30 @@ cdef inline const unsigned char *_scalar(const unsigned char *at, const unsigned
     return NULL
 
 
-cdef inline const unsigned char *_key(const unsigned char *at, const unsigned char *end) noexcept nogil:
+cdef inline const unsigned char *_key(
+    const unsigned char *at, const unsigned char *end, unsigned char newline
+) noexcept nogil:
     """Past a key, its colon and the blanks behind it, or NULL."""
-    at = _blank(at, end)
+    at = _blank(at, end, newline)
     if at >= end or at[0] != c'"':
         return NULL
     at = _string(at + 1, end)
     if at == NULL:
         return NULL
-    at = _blank(at, end)
+    at = _blank(at, end, newline)
     if at >= end or at[0] != c':':
         return NULL
-    return _blank(at + 1, end)
+    return _blank(at + 1, end, newline)
 
 
-cdef inline const unsigned char *_value(const unsigned char *at, const unsigned char *end) noexcept nogil:
-    """Past one value and the blanks around it, or NULL; a newline is no blank."""
+cdef inline const unsigned char *_value(
+    const unsigned char *at, const unsigned char *end, unsigned char newline
+) noexcept nogil:
+    """Past one value and the white space around it, or NULL; ``newline`` as in ``_blank``."""
     cdef unsigned char[MAX_DEPTH] kinds
     cdef int depth = 0
     cdef unsigned char kind
-    at = _blank(at, end)
+    at = _blank(at, end, newline)
     while True:
         if at >= end:
             return NULL
@@ -243,14 +254,14 @@ cdef inline const unsigned char *_value(const unsigned char *at, const unsigned 
             if depth == MAX_DEPTH:
                 return NULL
             kind = OBJECT if at[0] == c'{' else ARRAY
-            at = _blank(at + 1, end)
+            at = _blank(at + 1, end, newline)
             if at >= end:
                 return NULL
             if at[0] != (c'}' if kind == OBJECT else c']'):
                 kinds[depth] = kind
                 depth += 1
                 if kind == OBJECT:
-                    at = _key(at, end)
+                    at = _key(at, end, newline)
                     if at == NULL:
                         return NULL
                 continue
@@ -259,27 +270,27 @@ cdef inline const unsigned char *_value(const unsigned char *at, const unsigned 
             at = _scalar(at, end)
             if at == NULL:
                 return NULL
-        at = _blank(at, end)
+        at = _blank(at, end, newline)
         while depth and at < end and at[0] == (c'}' if kinds[depth - 1] == OBJECT else c']'):
             depth -= 1
-            at = _blank(at + 1, end)
+            at = _blank(at + 1, end, newline)
         if not depth:
             return at
         if at >= end or at[0] != c',':
             return NULL
         at += 1
         if kinds[depth - 1] == OBJECT:
-            at = _key(at, end)
+            at = _key(at, end, newline)
             if at == NULL:
                 return NULL
         else:
-            at = _blank(at, end)
+            at = _blank(at, end, newline)
 
 
 cdef Py_ssize_t _count(const unsigned char *at, const unsigned char *end) noexcept nogil:
     cdef Py_ssize_t count = 0
     while at < end:
-        at = _value(at, end)
+        at = _value(at, end, c' ')
         if at == NULL or (at < end and at[0] != c'\n'):
             return -1
         at += 1
@@ -298,6 +309,41 @@ def count_valid(bytes block not None):
     with nogil:
         count = _count(start, end)
     return count
+
+
+cdef Py_ssize_t _count_values(
+    const unsigned char *data, Py_ssize_t size, const Offsets *starts, const Offsets *ends
+) noexcept nogil:
+    cdef Py_ssize_t n
+    cdef int64_t start, end
+    if ends.count != starts.count:
+        return -1
+    for n in range(starts.count):
+        start, end = starts.items[n], ends.items[n]
+        if not 0 <= start <= end <= size:
+            return -1
+        if _value(data + start, data + end, c'\n') != data + end:
+            return -1
+    return starts.count
+
+
+def count_valid_values(bytes block not None, starts not None, ends not None):
+    """How many values there are, when every one is valid, on one line or many; otherwise -1."""
+    cdef Offsets first, last
+    cdef Py_ssize_t count
+    cdef const unsigned char *data = block
+    cdef Py_ssize_t size = len(block)
+    borrow_offsets(&first, starts)
+    try:
+        borrow_offsets(&last, ends)
+        try:
+            with nogil:
+                count = _count_values(data, size, &first, &last)
+            return count
+        finally:
+            give_offsets_back(&last)
+    finally:
+        give_offsets_back(&first)
 
 
 cdef extern from *:

@@ -7,13 +7,13 @@ import enum
 import math
 import re
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 
 from paipa_etl.formats.line_reader import split_lines
-from paipa_etl.formats.nesting import MAX_DEPTH, depth, may_be_deep, without_strings
+from paipa_etl.formats.nesting import MAX_DEPTH, depth, is_deep, may_be_deep, without_strings
 
 _TO_ZERO = bytes.maketrans(b"123456789", b"000000000")
 _LONG_NUMBER = b"0" * 19
@@ -35,6 +35,20 @@ def count_valid(block: bytes) -> int:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return -1
     return -1 if may_be_deep(block) else len(lines)
+
+
+def count_valid_values(block: bytes, starts: Sequence[int], ends: Sequence[int]) -> int:
+    """How many values there are, when every one is valid, on one line or many; otherwise -1."""
+    try:
+        for start, end in zip(starts, ends, strict=True):
+            value = block[start:end]
+            _check_structure(value)
+            value.decode()
+            if is_deep(value):
+                return -1
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return -1
+    return len(starts)
 
 
 class Lines(list[bytes]):
