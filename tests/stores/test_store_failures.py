@@ -30,6 +30,7 @@ from paipa_etl.suffixes import RefusedSuffix
 
 MADE: dict[type[BaseException], tuple[Any, ...]] = {
     errors.MissingDependency: ("zstd", "zstd"),
+    errors.BrokenInput: ("a comma is missing", 3, 17, "in.json"),
     DamagedInput: ("a bad block", 17, "in.jsonl.gz"),
     BadRecord: ("not JSON", Place(3, "in.jsonl", 4, 50), b"{"),
     BadSample: (2, "no such column"),

@@ -26,7 +26,8 @@ SCRIPT = """\
 import gc, multiprocessing, os, subprocess, sys, warnings
 from pathlib import Path
 import paipa_etl
-from paipa_etl import Feed, Pipeline, per_run, per_step, per_worker, read, steps, write
+from paipa_etl import Feed, Pipeline, per_run, per_step, per_worker
+from paipa_etl import StoreOptions, read, steps, write
 warnings.filterwarnings("ignore", "This process .*multi-threaded", DeprecationWarning)
 parent = os.getpid()
 
